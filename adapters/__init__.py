@@ -1,0 +1,1 @@
+"""Exchange adapters: venue frames in, normalised events out."""

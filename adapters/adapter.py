@@ -1,0 +1,58 @@
+"""The Adapter contract, sans-I/O: bytes and times in, events and messages out. Nothing awaits, sleeps or asks the time.
+
+Rules, as `feed.py` keeps them:
+
+1. `opened` at each new connection: nothing of an older session survives it.
+2. `receive` for every frame, stamped once at the socket read. It never raises on what a venue sends: bad frames are
+   counted in `counters` and dropped.
+3. `on_time` when `next_deadline` has come. Silence is an event, too.
+4. `to_send` after each of the above, until it returns nothing.
+5. `closed` once when the connection is gone, for whatever reason.
+
+Events come from `receive`, `on_time` and `closed` only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Protocol
+
+from pricer.adapters.events import AnyEvent
+from pricer.clock import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class WsSend:
+    """A text frame owed to the venue. `secret` frames are never recorded or logged."""
+
+    text: str
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HttpGet:
+    """A resource the adapter wants; its body comes back through `receive`."""
+
+    path: str
+
+
+class Adapter(Protocol):
+    """One venue's protocol on one connection."""
+
+    venue: str
+    # How often each oddity was met: "unknown_method", "bad_json", "bad_field.<name>" ... keys are bounded.
+    counters: Counter[str]
+
+    def opened(self, now: Instant) -> None: ...
+    def closed(self, now: Instant, reason: str) -> list[AnyEvent]: ...
+    def receive(self, frame: bytes | str, now: Instant) -> list[AnyEvent]: ...
+    def on_time(self, now: Instant) -> list[AnyEvent]: ...
+    def next_deadline(self) -> int | None:
+        """The `mono_ns` at which `on_time` wants to be called; None when nothing is pending."""
+
+    def to_send(self, now: Instant) -> list[WsSend | HttpGet]: ...
+
+    @property
+    def wants_reconnect(self) -> str | None:
+        """Why this session must be given up (a missed heartbeat, a venue's order), or None."""

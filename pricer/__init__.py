@@ -1,0 +1,1 @@
+"""volstream: a live options pricer."""

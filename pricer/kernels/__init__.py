@@ -1,0 +1,1 @@
+"""Pure numbers: arrays in, arrays out. No objects, clock or I/O."""

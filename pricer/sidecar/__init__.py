@@ -1,0 +1,1 @@
+"""The pricing sidecar: HTTP and WebSocket edge over the engine's snapshots."""

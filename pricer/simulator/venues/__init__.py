@@ -1,0 +1,1 @@
+"""One server per venue protocol."""

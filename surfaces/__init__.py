@@ -1,0 +1,1 @@
+"""Volatility smiles and surfaces in log-moneyness k and total variance w."""
