@@ -22,5 +22,5 @@ def test_by_default_the_data_stands_beside_the_checkout(monkeypatch: pytest.Monk
 
 def test_absent_data_skips_with_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VOLSTREAM_DATA", str(tmp_path))
-    with pytest.raises(pytest.skip.Exception, match="no recorded data 'nothing.csv'"):
+    with pytest.raises(pytest.skip.Exception, match=r"no recorded data 'nothing\.csv'"):
         data_path("nothing.csv")

@@ -1,0 +1,31 @@
+# Each target makes .venv when it is missing. ARGS= goes to the program: make demo ARGS="--port 9000".
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long check bench
+SHELL := /bin/bash
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: ## the environment, complete, for development
+	@.ci/environment dev
+
+demo: ## the embedded market, the pricer and the sidecar, with the live chain in the terminal
+	@.ci/environment server
+	@$(BIN)/volstream demo $(ARGS)
+
+test: check ## everything that CI runs
+	@.ci/browser
+	$(PYTEST) -rs -n 2 --dist worksteal -m "not long" $(ARGS)
+
+test-long: setup ## the tests that are too slow for every change
+	$(PYTEST) -rs -m long --timeout 3600 $(ARGS) || [ $$? = 5 ] # 5: there are none
+
+check: setup ## lint, format and types
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
+
+bench: setup ## from frame to snapshot, measured on this machine
+	$(BIN)/python -m benchmarks.tick $(ARGS)
