@@ -1,0 +1,238 @@
+"""Every setting of the program, in one schema: it checks the TOML file and the environment, and is the documentation.
+
+The order of precedence is: what the caller passes, then the environment, then the file, then the defaults here.
+
+    [server]                        VOLSTREAM_SERVER__PORT=9000
+    port = 9000
+
+Nothing is guessed: an unknown key or an impossible value is a `ConfigError` that names the key's path and the value.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from pricer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pricer.engine import EngineSettings
+
+PREFIX = "VOLSTREAM_"
+MIB = 1024 * 1024
+
+
+def _split(value: Any) -> Any:
+    """An environment variable or an option holds a list as words between commas."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Section(BaseModel):
+    """A table of the file. Values may come as text from the environment; nothing else is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FeedSection(Section):
+    """Where quotes come from."""
+
+    venue: str = Field("deribit", min_length=1, description="The exchange: one of the adapters' names.")
+    underlyings: Words = Field(
+        ("BTC",), min_length=1, description="What to price; BTC is the venue's coin-settled family."
+    )
+    url: str | None = Field(
+        None,
+        pattern=r"^wss?://[^\s/]+",
+        description="The venue's WebSocket address; by default the venue's own. The embedded market has one, too.",
+    )
+
+
+class EngineSection(Section):
+    """The limits behind the statuses."""
+
+    quote_max_age_s: float = Field(
+        12.0, gt=0, le=3600, description="A quote without a sign of life for so long is STALE."
+    )
+    forward_max_age_s: float = Field(2.0, gt=0, le=3600, description="The same for the index and the forwards.")
+    last_good_s: float = Field(10.0, gt=0, le=3600, description="So long a last-good surface is DEGRADED; then STALE.")
+    publish_every_ms: float = Field(250.0, ge=10, le=1000, description="Silence is published at least this often.")
+    reprice_every_ms: float = Field(1000.0, ge=10, le=60_000, description="Renew model numbers for passing time alone.")
+    settlement_window_s: float = Field(1800.0, ge=0, le=86_400, description="Before expiry, when the payoff averages.")
+    forward_move: float = Field(1e-5, ge=0, lt=0.01, description="A smaller relative move of the forward is ignored.")
+    wide_spread_iv: float = Field(0.25, gt=0, description="A bid-ask wider than this volatility makes a mid DEGRADED.")
+
+
+class ServerSection(Section):
+    """The sidecar: its address, and the bounds of everything that a client can make it hold."""
+
+    behind_proxy: bool = Field(
+        False, description="A proxy in front does TLS and authentication; only then may `host` be other than loopback."
+    )
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="The address to listen on; loopback only, see behind_proxy."
+    )
+    port: int = Field(8765, ge=0, le=65_535, description="The port to listen on; 0 takes a free one.")
+    allowed_hosts: Words = Field((), description="Further names that a Host header may have, without port.")
+    min_interval_ms: float = Field(
+        100.0, ge=0, le=10_000, description="The least time between two messages of a stream."
+    )
+    recheck_ms: float = Field(
+        250.0, ge=10, le=1000, description="In silence, how often ages are checked against limits."
+    )
+    heartbeat_s: float = Field(5.0, ge=0.1, le=60, description="After this long without a message a heartbeat is sent.")
+    max_clients: int = Field(200, ge=1, le=10_000, description="Further WebSocket clients are refused with 503.")
+    max_streams: int = Field(64, ge=1, le=1000, description="Distinct subscriptions that are kept at once.")
+    max_subscriptions: int = Field(16, ge=1, le=1000, description="Subscriptions of one client.")
+    max_requests_per_s: float = Field(
+        20.0, gt=0, le=1000, description="Messages a client may send; twice that at once."
+    )
+    max_errors: int = Field(10, ge=1, le=1000, description="After so many bad messages in a row a client is closed.")
+    max_message_bytes: int = Field(16_384, ge=256, le=MIB, description="The largest message a client may send.")
+    queue_soft_bytes: int = Field(2 * MIB, ge=1024, description="A longer queue is dropped: `gap`, then a snapshot.")
+    queue_hard_bytes: int = Field(8 * MIB, ge=1024, description="A client whose queue would be longer is closed.")
+    slow_client_s: float = Field(10.0, gt=0, le=600, description="A client that is behind for so long is closed.")
+    significant_digits: int = Field(9, ge=6, le=15, description="Values are rounded once to so many digits.")
+    shutdown_s: float = Field(
+        3.0, gt=0, le=60, description="How long clients have to say goodbye when the sidecar ends."
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _loopback_only(cls, host: str, info: ValidationInfo) -> str:
+        if not is_loopback(host) and not info.data.get("behind_proxy"):
+            raise ValueError(
+                "the sidecar has neither TLS nor authentication of its own, so it listens on loopback only; set "
+                "server.behind_proxy = true if a proxy in front of it does both"
+            )
+        return host
+
+    @field_validator("queue_hard_bytes")
+    @classmethod
+    def _hard_above_soft(cls, hard: int, info: ValidationInfo) -> int:
+        if hard < info.data.get("queue_soft_bytes", 0):
+            raise ValueError("must not be smaller than server.queue_soft_bytes")
+        return hard
+
+
+class Settings(BaseSettings):
+    """All settings. `Settings()` is the defaults; `Settings.load()` reads the file and the environment, too."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__")
+
+    feed: FeedSection = FeedSection()
+    engine: EngineSection = EngineSection()
+    server: ServerSection = ServerSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed: tests and embedders must not depend on the environment by accident."""
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, **overrides: Mapping[str, Any]) -> Self:
+        """The settings from the TOML file at `path` (none by default), the environment and `overrides`.
+
+        >>> Settings.load(server={"port": 9000}).server.port
+        9000
+        """
+        merged = merge(_read(path), _environment(cls), overrides)
+        try:
+            return cls(**merged)
+        except ValidationError as error:
+            raise ConfigError("; ".join(describe(error))) from error
+
+    def engine_settings(self) -> EngineSettings:
+        """The engine's own form of its section: integer nanoseconds."""
+        from pricer.engine import EngineSettings
+
+        limits = self.engine
+        return EngineSettings(
+            quote_max_age_ns=_ns(limits.quote_max_age_s),
+            forward_max_age_ns=_ns(limits.forward_max_age_s),
+            last_good_ns=_ns(limits.last_good_s),
+            publish_every_ns=_ns(limits.publish_every_ms / 1e3),
+            reprice_every_ns=_ns(limits.reprice_every_ms / 1e3),
+            settlement_window_ns=_ns(limits.settlement_window_s),
+            forward_move=limits.forward_move,
+            wide_spread_iv=limits.wide_spread_iv,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Can only this machine reach a server on `host`?
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merged key by key; later layers win.
+
+    >>> merge({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
+    {'a': {'x': 1, 'y': 3}}
+    """
+    out: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            known = out.get(key)
+            both = isinstance(value, Mapping) and isinstance(known, Mapping)
+            out[key] = merge(known, value) if both else value
+    return out
+
+
+def describe(error: ValidationError) -> list[str]:
+    """Each fault of a validation as `section.key: what is wrong (got value)`."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        path = ".".join(str(part) for part in fault["loc"]) or "settings"
+        what = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+        lines.append(f"{path}: {what} (got {fault['input']!r})")
+    return lines
+
+
+def _read(path: str | Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _environment(cls: type[Settings]) -> dict[str, Any]:
+    """What VOLSTREAM_<SECTION>__<KEY> says. Names without the double underscore belong to other parts."""
+    for name in os.environ:
+        section, nested, _ = name.upper().removeprefix(PREFIX).partition("__")
+        if name.upper().startswith(PREFIX) and nested and section.lower() not in cls.model_fields:
+            raise ConfigError(f"{name}: no such section; there are {', '.join(cls.model_fields)}")
+    try:
+        return EnvSettingsSource(cls)()
+    except SettingsError as error:
+        raise ConfigError(f"in the environment, {error}") from error
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
