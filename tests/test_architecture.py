@@ -1,0 +1,258 @@
+"""Which module may import which: DESIGN's table as code. A new arrow is a design change; say why in its commit.
+
+A module obeys the row whose pattern is the longest that fits it, and may always import its own row's modules. The
+standard library is open to all but for the modules of `GATED`, which read the time, draw chance or reach outside.
+`lazy` names what may be imported inside a function or for type checkers only, so that a plain import stays cheap.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.data import CHECKOUT
+
+GATED = (
+    "asyncio concurrent http multiprocessing random select selectors signal socket ssl subprocess threading time urllib"
+)
+
+BASE = "errors clock conventions"
+EVENTS = "adapters.events adapters.instruments"
+ENGINE = "chain engine fitting microstructure snapshot statuses underlying"
+CONSUMERS = "chainview playback research risk streaming"
+EDGE = "cli config doctor sidecar terminal viewer"
+
+
+class Row(NamedTuple):
+    modules: str  # names below `pricer`; each stands for itself and all that is below it
+    ours: str = ""
+    others: str = ""
+    lazy: str = ""
+
+
+TABLE = (
+    Row("errors conventions expiries"),
+    Row("clock", others="time"),
+    Row("kernels", ours="errors", others="numpy numba"),
+    Row("pricing bsm american", ours="kernels errors", others="numpy"),
+    Row("surfaces", ours="kernels errors conventions", others="numpy numba"),
+    Row("surfaces.plots", ours="surfaces kernels errors conventions", others="numpy", lazy="matplotlib plotly"),
+    Row("adapters", ours=BASE, others="msgspec numpy"),
+    Row("adapters.book", ours=f"adapters {BASE}", others="msgspec numpy numba"),
+    Row("adapters.feed", ours=f"adapters {BASE}", others="asyncio random ssl websockets httpx msgspec", lazy="picows"),
+    Row("adapters.recording", ours=f"adapters {BASE}", others="msgspec", lazy="zstandard"),
+    # pandas gives a snapshot as a frame to those who have it.
+    Row(ENGINE, ours=f"kernels surfaces {BASE} {EVENTS}", others="numpy", lazy="pandas"),
+    # No adapters: the fake venue and the parser must not share one misunderstanding. msgspec writes the frames, some
+    # thousands a second; chance comes from seeded numpy generators only.
+    Row("simulator", ours=f"kernels surfaces {BASE}", others="numpy websockets msgspec asyncio http urllib"),
+    Row(
+        CONSUMERS,
+        ours=f"kernels surfaces adapters simulator expiries pricing bsm american {BASE} {ENGINE}",
+        others="numpy asyncio random threading concurrent",
+        lazy="pandas polars plotly matplotlib uvloop",
+    ),
+    Row(
+        EDGE,
+        ours=f"kernels surfaces adapters simulator expiries pricing bsm american {BASE} {ENGINE} {CONSUMERS}",
+        others="numpy msgspec orjson asyncio random signal socket threading time urllib websockets httpx pydantic"
+        " pydantic_settings fastapi starlette uvicorn typer rich prometheus_client",
+        lazy="numba vollib pandas",
+    ),
+    # The public list: every name is loaded when it is first used.
+    Row("", lazy=f"kernels surfaces adapters expiries pricing bsm american {BASE} {ENGINE} {CONSUMERS}"),
+)
+
+
+class Import(NamedTuple):
+    target: str
+    line: int
+    lazy: bool
+    relative: bool
+
+
+def sources() -> dict[str, Path]:
+    """Every module of the tree by the name it is imported by, the two mounted folders included."""
+    found = {}
+    for folder, mount in (("pricer", "pricer"), ("surfaces", "pricer.surfaces"), ("adapters", "pricer.adapters")):
+        for path in sorted((CHECKOUT / folder).rglob("*.py")):
+            inside = path.relative_to(CHECKOUT / folder)
+            if folder == "pricer" and inside.parts[0] in {"surfaces", "adapters"}:
+                continue  # through the links; some Pythons follow them
+            found[".".join((mount, *inside.with_suffix("").parts)).removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = sources()
+
+
+def imports(source: str) -> Iterator[Import]:
+    """Every import statement of a module, however deep; `from a import b` counts as `a.b` where that is a module."""
+    tree = ast.parse(source)
+    lazy = {id(inner) for node in ast.walk(tree) if is_lazy_scope(node) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno, id(node) in lazy, relative=False)
+        elif isinstance(node, ast.ImportFrom):
+            package = node.module or ""
+            for name in (f"{package}.{alias.name}" for alias in node.names):
+                target = name if name in MODULES else package
+                yield Import(target, node.lineno, id(node) in lazy, relative=node.level > 0)
+
+
+def is_lazy_scope(node: ast.AST) -> bool:
+    """Not executed at import: a function's body, or what only type checkers read."""
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+
+
+def is_below(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def below_any(module: str, names: str) -> bool:
+    return any(is_below(module, name) for name in names.split())
+
+
+def inside_pricer(module: str) -> str:
+    """`pricer.adapters.feed` as the table writes it: `adapters.feed`; the package itself is the empty name."""
+    return module.removeprefix("pricer").removeprefix(".")
+
+
+def row_of(module: str) -> Row:
+    """The row of the longest pattern that fits; LookupError where no row speaks of the module."""
+    name = inside_pricer(module)
+    if name == "":
+        return next(row for row in TABLE if row.modules == "")
+    fitting = [(len(pattern), row) for row in TABLE for pattern in row.modules.split() if is_below(name, pattern)]
+    if not fitting:
+        raise LookupError(f"{module} is in no row of the table: give it one")
+    return max(fitting, key=lambda found: found[0])[1]
+
+
+def refusal(module: str, found: Import) -> str | None:
+    """Why `module` may not import this; None where it may."""
+    row = row_of(module)
+    allowed_lazily = row.lazy if found.lazy else ""
+    if found.relative:
+        return "relative import"
+    if is_below(found.target, "surfaces") or is_below(found.target, "adapters"):
+        return "bare import makes second classes: say pricer." + found.target
+    if is_below(found.target, "pricer"):
+        target = inside_pricer(found.target)
+        allowed = f"{row.modules} {row.ours} {allowed_lazily}"
+        return None if target == inside_pricer(module) or below_any(target, allowed) else f"arrow to {found.target}"
+    top = found.target.partition(".")[0]
+    if top in sys.stdlib_module_names and top not in GATED.split():
+        return None
+    return None if top in f"{row.others} {allowed_lazily}".split() else f"import of {top}"
+
+
+def refusals(module: str, source: str) -> list[str]:
+    found = ((item, refusal(module, item)) for item in imports(source))
+    return [f"{module}:{item.line} {why}" for item, why in found if why]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_only_what_its_row_allows(module: str) -> None:
+    assert refusals(module, MODULES[module].read_text(encoding="utf-8")) == []
+
+
+def test_no_module_stands_in_two_rows() -> None:
+    patterns = [pattern for row in TABLE for pattern in row.modules.split()]
+    assert len(patterns) == len(set(patterns))
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "why"),
+    [
+        ("pricer.engine", "import websockets", "import of websockets"),
+        ("pricer.engine", "import time", "import of time"),
+        ("pricer.engine", "def late():\n    from pricer.streaming import live", "arrow to pricer.streaming"),
+        ("pricer.engine", "import pandas", "import of pandas"),
+        ("pricer.kernels.black76", "from pricer import conventions", "arrow to pricer.conventions"),
+        (
+            "pricer.simulator.venues.deribit",
+            "from pricer.adapters.events import Event",
+            "arrow to pricer.adapters.events",
+        ),
+        ("pricer.adapters.deribit", "import httpx", "import of httpx"),
+        ("pricer.adapters.events", "from . import instruments", "relative import"),
+        ("pricer.cli", "from adapters.feed import Feed", "bare import"),
+        ("pricer.cli", "import surfaces", "bare import"),
+        ("pricer", "from pricer import clock", "arrow to pricer.clock"),
+        ("pricer.engine", "import pricer", "arrow to pricer"),
+    ],
+)
+def test_a_forbidden_arrow_is_refused(module: str, source: str, why: str) -> None:
+    (complaint,) = refusals(module, source)
+    assert why in complaint
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("pricer.snapshot", "def to_pandas():\n    import pandas"),
+        ("pricer.adapters.feed", "import websockets\nfrom pricer.adapters.events import Event"),
+        ("pricer", "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    from pricer.engine import Engine"),
+    ],
+)
+def test_an_arrow_of_the_table_is_allowed(module: str, source: str) -> None:
+    assert refusals(module, source) == []
+
+
+def test_a_module_without_a_row_is_an_error() -> None:
+    with pytest.raises(LookupError, match="give it one"):
+        row_of("pricer.somewhere")
+
+
+def test_import_pricer_loads_nothing_but_itself_and_the_standard_library() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import pricer;"
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "pricer" in answer.stdout.split()
+    assert set(answer.stdout.split()) - sys.stdlib_module_names == {"pricer"}
+
+
+# Brackets keep the patterns from finding themselves.
+PLACES = re.compile(
+    r"/[w]ork/|/[r]oot/|/[h]ome/[a-z]|/[t]mp/[a-z]"
+    r"|[i]ndex-url|[p]ypi\.org|[p]ythonhosted\.org|[r]egistry\.npmjs|\"[r]esolved\": *\"http"
+)
+
+
+def project_files() -> list[Path]:
+    """What git tracks or would track."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        answer = subprocess.run(listing, cwd=CHECKOUT, capture_output=True, check=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"not a git checkout: {error}")
+    paths = [CHECKOUT / name for name in answer.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+def test_no_file_names_a_place_on_one_machine_or_a_registry_address() -> None:
+    hits = []
+    for path in project_files():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        hits += [f"{path.relative_to(CHECKOUT)}: {match.group()}" for match in PLACES.finditer(text)]
+    assert hits == []
+
+
+def test_the_search_for_places_finds_them() -> None:
+    for place in ("/" + "work/x", "/" + "home/someone", "https://py" + "pi.org/simple", "--extra-index" + "-url"):
+        assert PLACES.search(place), place
