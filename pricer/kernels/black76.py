@@ -1,0 +1,248 @@
+"""Black's formula on the forward (Black 1976), undiscounted: price and the fourteen Greeks of docs/conventions.md.
+
+    V = cp·(F·Φ(cp·d1) − K·Φ(cp·d2)),   d1 = ln(F/K)/s + s/2,   d2 = d1 − s,   s = sigma·√ttm
+
+That form loses all its digits to cancellation for small s and in the wings. So the price is its intrinsic value
+plus a time value that is the same for call and put, in which nothing cancels. With h = −|ln(F/K)|/s and t = s/2
+
+    time value = √(F·K)·v·A(h, t),   v = exp(−(h² + t²)/2)/√(2π),   A(h, t) = Y(h + t) − Y(h − t),
+
+Y = Φ/φ (see `normal`): v·√(F·K) = F·φ(d1) = K·φ(d2), and A is the time value over vega per unit of s.
+
+Domain: forward and strike within 1e-100 to 1e100, ttm and sigma from 0 to 1e100, cp +1 or -1. Outside it, and for
+NaN, every result is NaN with BAD_INPUT. At ttm = 0 or sigma = 0 (less than 1e-30, which is 1e-14 of a nanosecond)
+results are limits with AT_INTRINSIC. Inside, every result but a diverging limit is finite.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from pricer.kernels.jit import kernel
+from pricer.kernels.normal import INV_SQRT_2PI, Z_MAX, mills, mills_slope
+from pricer.kernels.status import AT_INTRINSIC, BAD_INPUT, OK
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.uint8]
+
+GREEKS = (
+    "price",
+    "delta",
+    "gamma",
+    "vega",
+    "theta",
+    "rho",
+    "vanna",
+    "volga",
+    "charm",
+    "veta",
+    "speed",
+    "zomma",
+    "color",
+    "ultima",
+)
+
+# So that no product of the Greeks overflows and F·K keeps its digits.
+LEAST = 1e-100
+MOST = 1e100
+
+# A smaller ttm or sigma counts as zero: 1/s³ stays finite.
+ZERO = 1e-30
+
+# exp(−H_MAX²/2) is 0 in doubles: further out, and for larger s/2, the time value is at its limit.
+H_MAX = 40.0
+
+# Below this t = s/2 the difference Y(h + t) − Y(h − t) is summed as a series in t (`value_over_vega`).
+SERIES_T = 0.35
+
+
+@kernel
+def price(forward: float, strike: float, ttm: float, sigma: float, cp: float) -> float:
+    """Undiscounted premium; the intrinsic value at ttm = 0 or sigma = 0; NaN outside the domain."""
+    status = row_status(forward, strike, ttm, sigma, cp)
+    if status == BAD_INPUT:
+        return math.nan
+    intrinsic = max(cp * (forward - strike), 0.0)
+    if status == AT_INTRINSIC:
+        return intrinsic
+    return intrinsic + time_value(forward, strike, sigma * math.sqrt(ttm))
+
+
+@kernel
+def row_status(forward: float, strike: float, ttm: float, sigma: float, cp: float) -> int:
+    """OK, AT_INTRINSIC where ttm or sigma is zero (results are limits), or BAD_INPUT outside the domain."""
+    # Written so that a NaN anywhere makes the test fail.
+    if not (
+        LEAST <= forward <= MOST
+        and LEAST <= strike <= MOST
+        and 0.0 <= ttm <= MOST
+        and 0.0 <= sigma <= MOST
+        and (cp == 1.0 or cp == -1.0)
+    ):
+        return BAD_INPUT
+    return AT_INTRINSIC if ttm < ZERO or sigma < ZERO else OK
+
+
+@kernel
+def time_value(forward: float, strike: float, s: float) -> float:
+    """V minus its intrinsic value, for total deviation s = sigma·√ttm > 0; the same for call and put, ≤ min(F, K)."""
+    h = -log_distance(forward, strike) / s
+    t = 0.5 * s
+    if h < -H_MAX:
+        return 0.0
+    if t > H_MAX:
+        return min(forward, strike)
+    weight = math.sqrt(forward * strike) * INV_SQRT_2PI * math.exp(-0.5 * (h * h + t * t))
+    if h + t <= Z_MAX:
+        return weight * value_over_vega(h, t)
+    return min(forward, strike) - weight * room_over_vega(h, t)
+
+
+@kernel
+def log_distance(forward: float, strike: float) -> float:
+    """|ln(F/K)|, from the exact difference F − K: ln of the rounded ratio would lose the digits near the money."""
+    ratio = abs(forward - strike) / min(forward, strike)
+    if ratio > 1e300:  # the quotient may have overflowed
+        return abs(math.log(forward) - math.log(strike))
+    return math.log1p(ratio)
+
+
+@kernel
+def value_over_vega(h: float, t: float) -> float:
+    """A(h, t) = Y(h + t) − Y(h − t) for h ≤ 0 < t and h + t ≤ Z_MAX, without cancellation.
+
+    For small t it is 2·Σ Y⁽ⁿ⁾(h)·tⁿ/n! over odd n, with Y⁽ⁿ⁺¹⁾ = h·Y⁽ⁿ⁾ + n·Y⁽ⁿ⁻¹⁾.
+    """
+    if t > SERIES_T:
+        return mills(h + t) - mills(h - t)
+    older = mills(h)
+    newer = mills_slope(h)
+    power = t
+    total = newer * power
+    for n in range(1, 21, 2):
+        older = h * newer + n * older  # derivative n + 1
+        newer = h * older + (n + 1) * newer  # derivative n + 2
+        power *= t * t / ((n + 1) * (n + 2))
+        term = newer * power
+        total += term
+        if abs(term) < 1e-17 * total:
+            break
+    return 2.0 * total
+
+
+@kernel
+def room_over_vega(h: float, t: float) -> float:
+    """(min(F, K) − time value) over vega per unit of s: B(h, t) = Y(−h − t) + Y(h − t), where h + t > 0."""
+    return mills(-h - t) + mills(h - t)
+
+
+@kernel
+def greeks(
+    forward: float, strike: float, ttm: float, sigma: float, cp: float
+) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
+    """All fourteen, in the order of `GREEKS`, undiscounted; rho is -ttm·V (dV/dr at fixed forward with
+    discount = exp(-r·ttm), before that discount).
+
+    theta, charm, veta, color are minus the ttm-derivatives of V, delta, vega, gamma. NaN outside the domain, and where
+    a limit diverges (gamma at K = F and ttm = 0); `row_status` tells which rows are limits.
+    """
+    status = row_status(forward, strike, ttm, sigma, cp)
+    if status == BAD_INPUT:
+        nan = math.nan
+        return nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan
+    s = sigma * math.sqrt(ttm)
+    if status == AT_INTRINSIC or log_distance(forward, strike) > H_MAX * s or s > 2.0 * H_MAX:
+        return limit_greeks(forward, strike, ttm, sigma, cp)
+    return interior_greeks(forward, strike, ttm, sigma, cp)
+
+
+@kernel
+def interior_greeks(
+    forward: float, strike: float, ttm: float, sigma: float, cp: float
+) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
+    """`greeks` where d1 and d2 are finite and φ(d1) does not underflow."""
+    root_ttm = math.sqrt(ttm)
+    s = sigma * root_ttm
+    x = log_distance(forward, strike)
+    d1 = (x if forward > strike else -x) / s + 0.5 * s
+    d2 = d1 - s
+    product = d1 * d2
+    h = x / s
+    pdf_forward = math.sqrt(forward * strike) * INV_SQRT_2PI * math.exp(-0.5 * (h * h + 0.25 * s * s))  # F·φ(d1)
+    pdf = pdf_forward / forward
+
+    value = max(cp * (forward - strike), 0.0) + time_value(forward, strike, s)
+    tail = pdf * mills(-abs(d1))  # Φ(−|d1|)
+    delta = cp * (tail if cp * d1 < 0.0 else 1.0 - tail)
+    gamma = pdf / (forward * s)
+    vega = pdf_forward * root_ttm
+    half_rate = 0.5 / ttm
+    vega_per_sigma = vega / sigma
+    return (
+        value,
+        delta,
+        gamma,
+        vega,
+        -vega * sigma * half_rate,
+        -ttm * value,
+        -pdf * d2 / sigma,
+        vega_per_sigma * product,
+        pdf * d2 * half_rate,
+        -vega * (1.0 + product) * half_rate,
+        -gamma / forward * (1.0 + d1 / s),
+        gamma * (product - 1.0) / sigma,
+        gamma * (1.0 - product) * half_rate,
+        -vega_per_sigma / sigma * (product * (1.0 - product) + d1 * d1 + d2 * d2),
+    )
+
+
+@kernel
+def limit_greeks(
+    forward: float, strike: float, ttm: float, sigma: float, cp: float
+) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
+    """The Greeks where s has gone to 0 (a pay-off) or to infinity (a call is the forward, a put the strike).
+
+    At K = F and s = 0 the kink decides: delta is its mean ±1/2, gamma and what hangs on it diverge. As ttm → 0 theta,
+    charm and veta diverge too; as sigma → 0 at ttm > 0 they tend to zero or to the values below.
+    """
+    nan = math.nan
+    if sigma * math.sqrt(ttm) > 2.0 * H_MAX:
+        value = forward if cp > 0.0 else strike
+        delta = 1.0 if cp > 0.0 else 0.0
+        return value, delta, 0.0, 0.0, 0.0, -ttm * value, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    if forward != strike:
+        value = max(cp * (forward - strike), 0.0)
+        delta = cp if value > 0.0 else 0.0
+        return value, delta, 0.0, 0.0, 0.0, -ttm * value, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    if ttm < ZERO:
+        return 0.0, 0.5 * cp, nan, 0.0, nan, 0.0, 0.0, 0.0, nan, nan, nan, nan, nan, 0.0
+    root_ttm = math.sqrt(ttm)
+    vega = forward * INV_SQRT_2PI * root_ttm
+    vanna = 0.5 * INV_SQRT_2PI * root_ttm
+    veta = -0.5 * vega / ttm
+    return 0.0, 0.5 * cp, nan, vega, 0.0, 0.0, vanna, 0.0, 0.0, veta, nan, nan, nan, -0.25 * vega * ttm
+
+
+@kernel
+def price_chain(
+    forward: Floats, strike: Floats, ttm: Floats, sigma: Floats, cp: Floats, out: Floats, status: Codes
+) -> None:
+    """`price` of each row into `out`, its status into `status`; all of one length."""
+    for i in range(out.shape[0]):
+        status[i] = row_status(forward[i], strike[i], ttm[i], sigma[i], cp[i])
+        out[i] = price(forward[i], strike[i], ttm[i], sigma[i], cp[i])
+
+
+@kernel
+def greeks_chain(
+    forward: Floats, strike: Floats, ttm: Floats, sigma: Floats, cp: Floats, out: Floats, status: Codes
+) -> None:
+    """`greeks` of each row i into `out[:, i]`, in the order of `GREEKS`; `out` has 14 rows."""
+    for i in range(out.shape[1]):
+        status[i] = row_status(forward[i], strike[i], ttm[i], sigma[i], cp[i])
+        row = greeks(forward[i], strike[i], ttm[i], sigma[i], cp[i])
+        for j in range(14):
+            out[j, i] = row[j]
