@@ -52,8 +52,8 @@ TABLE = (
     # pandas gives a snapshot as a frame to those who have it.
     Row(ENGINE, ours=f"kernels surfaces {BASE} {EVENTS}", others="numpy", lazy="pandas"),
     # No adapters: the fake venue and the parser must not share one misunderstanding. msgspec writes the frames, some
-    # thousands a second; chance comes from seeded numpy generators only.
-    Row("simulator", ours=f"kernels surfaces {BASE}", others="numpy websockets msgspec asyncio http urllib"),
+    # thousands a second; chance comes from seeded numpy generators only; socket resets connections as a fault.
+    Row("simulator", ours=f"kernels surfaces {BASE}", others="numpy websockets msgspec asyncio http socket urllib"),
     Row(
         CONSUMERS,
         ours=f"kernels surfaces adapters simulator expiries pricing bsm american {BASE} {ENGINE}",
