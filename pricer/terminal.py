@@ -1,7 +1,8 @@
 """The live chain in a terminal: calls left, the strike in the middle, puts right, centred on the forward.
 
 A frame is a list of lines, a line a list of styled segments of fixed width. rich's own tables measure every cell of
-every frame, which took twenty times as long (measured); this shares a process with the pricer and must not cost it its tail.
+every frame, which took twenty times as long (measured); this shares a process with the pricer and must not cost it
+its tail.
 Only visible rows are made, at most `FRAMES_PER_SECOND` times a second.
 """
 
