@@ -7,7 +7,8 @@ Rules, as `feed.py` keeps them:
    counted in `counters` and dropped.
 3. `on_time` when `next_deadline` has come. Silence is an event, too.
 4. `to_send` after each of the above, until it returns nothing.
-5. `closed` once when the connection is gone, for whatever reason.
+5. `closed` once when the connection is gone, for whatever reason, and when one could not be made.
+   `reason` is a word from a bounded set, with details for people after a colon.
 
 Events come from `receive`, `on_time` and `closed` only.
 """
@@ -56,3 +57,11 @@ class Adapter(Protocol):
     @property
     def wants_reconnect(self) -> str | None:
         """Why this session must be given up (a missed heartbeat, a venue's order), or None."""
+
+
+def take_frame(adapter: Adapter, frame: bytes | str, now: Instant) -> list[AnyEvent]:
+    """What a frame brings, and before it whatever had fallen due: the feed and a replay share this order."""
+    deadline_ns = adapter.next_deadline()
+    if deadline_ns is None or deadline_ns > now.mono_ns:
+        return adapter.receive(frame, now)
+    return adapter.on_time(now) + adapter.receive(frame, now)
