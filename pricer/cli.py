@@ -1,0 +1,249 @@
+"""The command `volstream`. Exit codes: 0 ok, 1 failed, 2 wrong use; an error is one line on stderr.
+
+Commands import what they need when they run, so that `--help` and `--version` answer at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import pricer
+from pricer.errors import ConfigError, VolstreamError
+from pricer.expiries import parse_expiry
+
+OK, FAILED, WRONG_USE = 0, 1, 2
+
+# The extra that brings an optional module, for the one line that says what to install.
+EXTRAS = {
+    "fastapi": "server",
+    "starlette": "server",
+    "uvicorn": "server",
+    "orjson": "server",
+    "prometheus_client": "server",
+    "zstandard": "record",
+    "pandas": "research",
+    "vollib": "oracle",
+}
+
+# Every usage error of typer's derives from this one; typer exports only its children.
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A live options pricer: exchange quotes in; implied volatility, Greeks and an arbitrage-checked surface out.",
+    epilog="To see it run, with nothing but this machine:  [bold]volstream demo[/bold]",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and leave the process with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code = app(args=words, prog_name="volstream", standalone_mode=False)
+    except (UsageError, typer.Abort, VolstreamError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        code = _report(error)
+    sys.exit(code if isinstance(code, int) else OK)
+
+
+def _report(error: BaseException) -> int:
+    """Say what went wrong in one line; the exit code."""
+    if isinstance(error, BrokenPipeError):
+        # The reader has gone, as in `volstream replay … | head`; the interpreter's own flush must not fail, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    if isinstance(error, UsageError):
+        where = error.ctx.command_path if error.ctx else "volstream"
+        message = error.format_message()
+        if message:  # there is none where the help was printed in its place
+            _complain(f"{message} (see {where} --help)")
+        return WRONG_USE
+    if isinstance(error, ConfigError):
+        _complain(str(error))
+        return WRONG_USE
+    if isinstance(error, ModuleNotFoundError):
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise error
+        _complain(f'this needs {error.name}, which is not installed: pip install "volstream[{extra}]"')
+        return FAILED
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        _complain("interrupted")
+        return FAILED
+    _complain(str(error) or type(error).__name__)
+    return FAILED
+
+
+def _complain(message: str) -> None:
+    print(f"volstream: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"volstream {pricer.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from; may stand anywhere on the line.")
+    ] = False,
+) -> None:
+    """What is common to all commands; `main` takes --debug out of the line before it comes here."""
+
+
+# -- values that people type
+
+
+def positive(text: str) -> float:
+    """A finite number above zero."""
+    value = number(text)
+    if not value > 0:
+        raise typer.BadParameter(f"{text!r} is not above zero")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A finite number, zero or above."""
+    value = number(text)
+    if value < 0:
+        raise typer.BadParameter(f"{text!r} is below zero")
+    return value
+
+
+def number(text: str) -> float:
+    """A finite number; commas and underscores may group its digits."""
+    try:
+        value = float(str(text).replace(",", ""))  # typer hands over defaults as they are
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{text!r} is not a finite number")
+    return value
+
+
+def side(text: str) -> int:
+    """+1 for a call, -1 for a put."""
+    try:
+        return {"call": 1, "c": 1, "put": -1, "p": -1}[text.lower()]
+    except KeyError:
+        raise typer.BadParameter(f"{text!r} is neither call nor put") from None
+
+
+def moment(text: str) -> int:
+    """An expiry or another moment as integer nanoseconds UTC."""
+    try:
+        return parse_expiry(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def underlying_list(text: str) -> tuple[str, ...]:
+    """`BTC` or `BTC,ETH`."""
+    names = tuple(word.strip().upper() for word in text.split(",") if word.strip())
+    if not names:
+        raise typer.BadParameter(f"{text!r} names no underlying")
+    return names
+
+
+def option(*names: str, parse: Callable[[str], Any] | None = None, metavar: str | None = None, help: str) -> Any:
+    """A typer option whose text `parse` turns into its value."""
+    return typer.Option(*names, parser=parse, metavar=metavar, help=help)
+
+
+# -- numbers without a market
+
+
+@app.command(
+    epilog="Example:  volstream price --forward 100000 --strike 110000 --expiry 26MAR27 --sigma 0.6 --cp call --inverse"
+)
+def price(
+    forward: Annotated[float, option("--forward", parse=positive, metavar="F", help="The forward of the expiry.")],
+    strike: Annotated[float, option("--strike", parse=positive, metavar="K", help="The strike.")],
+    cp: Annotated[int, option("--cp", parse=side, metavar="call|put", help="A call or a put.")],
+    sigma: Annotated[
+        float | None, option("--sigma", parse=not_negative, metavar="VOL", help="The volatility: 0.6 is 60 %.")
+    ] = None,
+    premium: Annotated[
+        float | None,
+        option("--premium", parse=not_negative, metavar="V", help="In place of --sigma: the premium to invert."),
+    ] = None,
+    ttm: Annotated[
+        float | None, option("--ttm", parse=not_negative, metavar="YEARS", help="Time to expiry in years, ACT/365.")
+    ] = None,
+    expiry: Annotated[
+        int | None,
+        option("--expiry", parse=moment, metavar="DATE", help="In place of --ttm: 26MAR27 or 2026-03-26T08:00."),
+    ] = None,
+    now: Annotated[
+        int | None, option("--now", parse=moment, metavar="DATE", help="Count from here to --expiry; by default now.")
+    ] = None,
+    discount: Annotated[
+        float, option("--discount", parse=positive, metavar="D", help="The discount factor to expiry.")
+    ] = 1.0,
+    inverse: Annotated[bool, typer.Option("--inverse", help="Coin-settled: premiums are in coin.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """The price and the Greeks of one option; or the volatility that a premium implies."""
+    from pricer import calculator
+
+    if (sigma is None) == (premium is None):
+        raise UsageError("give one of --sigma and --premium")
+    if (ttm is None) == (expiry is None):
+        raise UsageError("give one of --ttm and --expiry")
+    if ttm is None:
+        assert expiry is not None
+        ttm = calculator.years_until(expiry, now)
+        if ttm < 0:
+            raise UsageError(f"the expiry is {-ttm * 365:.4g} days in the past")
+    result = calculator.calculate(forward, strike, ttm, cp, discount, sigma=sigma, premium=premium, inverse=inverse)
+    print(result.as_json() if as_json else result.as_text())
+    if not result.is_priced:
+        _complain(f"no volatility gives this premium: {result.status.name} ({result.bounds})")
+        return FAILED
+    return OK
+
+
+@app.command(epilog="Example:  volstream warmup")
+def warmup() -> None:
+    """Compile the kernels, so that the next start is quick. Done already, it takes a second."""
+    from pricer.launch import warm_kernels
+
+    warm_kernels(Console(stderr=False))
+
+
+@app.command(epilog="Example:  volstream doctor --json")
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Versions, processor, kernel cache, and a self-check of the numbers; exit code 1 when a check fails."""
+    from pricer import doctor as clinic
+
+    findings = clinic.examine()
+    if as_json:
+        print(clinic.as_json(findings))
+    else:
+        clinic.show(findings, Console())
+    return FAILED if any(finding.state == "failed" for finding in findings) else OK
+
+
+if __name__ == "__main__":
+    main()

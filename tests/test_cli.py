@@ -1,0 +1,240 @@
+"""The command line: what it prints, its exit codes, and errors of one line that name the value."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+import pytest
+
+from pricer import cli
+from pricer.errors import ConnectError
+from tests.data import CHECKOUT
+
+COMMANDS = ("price", "warmup", "doctor")
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def volstream(capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(*words: str) -> Outcome:
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main(words)
+        captured = capsys.readouterr()
+        code = exit_info.value.code
+        assert isinstance(code, int)
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+def process(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "pricer.cli", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def is_one_line(text: str) -> bool:
+    return text.startswith("volstream: ") and text.count("\n") == 1
+
+
+# -- help and version
+
+
+def test_version_is_the_packages(volstream: Any) -> None:
+    import pricer
+
+    assert volstream("--version") == Outcome(0, f"volstream {pricer.__version__}\n", "")
+
+
+def test_every_command_has_help_with_an_example(volstream: Any) -> None:
+    listed = volstream("--help")
+    assert listed.code == 0
+    for command in COMMANDS:
+        assert command in listed.out
+        page = volstream(command, "--help")
+        assert page.code == 0
+        assert "Example:" in page.out
+        assert f"volstream {command}" in " ".join(page.out.split())
+
+
+def test_without_a_command_the_help_is_printed_and_the_use_is_wrong(volstream: Any) -> None:
+    outcome = volstream()
+    assert outcome.code == 2
+    assert "Usage: volstream" in outcome.out
+
+
+def test_help_loads_neither_numba_nor_a_web_server() -> None:
+    code = (
+        "import sys, pricer.cli\n"
+        "heavy = ('numba', 'numpy', 'fastapi', 'pandas', 'websockets')\n"
+        "try: pricer.cli.main(['--help'])\n"
+        "except SystemExit: print([name for name in heavy if name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+# -- price
+
+A_CALL = ("price", "--forward", "100,000", "--strike", "110000", "--cp", "call")
+
+
+def test_price_prints_the_premium_and_all_greeks(volstream: Any) -> None:
+    outcome = volstream(*A_CALL, "--ttm", "0.25", "--sigma", "0.6", "--json")
+    assert outcome.code == 0
+    numbers = json.loads(outcome.out)
+    assert numbers["price"] == pytest.approx(8141.012048964208, rel=1e-13)  # 50 digits with mpmath
+    assert numbers["delta"] == pytest.approx(0.4334094, abs=1e-6)
+    assert numbers["theta_per_day"] == pytest.approx(numbers["theta"] / 365)
+    assert {"gamma", "vega", "rho", "vanna", "volga", "charm", "veta", "speed", "zomma", "color", "ultima"} <= set(
+        numbers
+    )
+    text = volstream(*A_CALL, "--ttm", "0.25", "--sigma", "0.6").out
+    assert "8141.012" in text
+    assert "theta per day" in text
+
+
+def test_a_premium_in_coin_gives_the_volatility_back(volstream: Any) -> None:
+    given = json.loads(volstream(*A_CALL, "--ttm", "0.25", "--sigma", "0.6", "--inverse", "--json").out)
+    coin = str(given["premium_in_coin"])
+    found = json.loads(volstream(*A_CALL, "--ttm", "0.25", "--premium", coin, "--inverse", "--json").out)
+    assert found["sigma"] == pytest.approx(0.6, rel=1e-13)
+    assert found["status"] == "OK"
+    assert given["delta_premium_adjusted"] == pytest.approx(given["delta"] - given["premium_in_coin"])
+
+
+def test_an_expiry_counts_from_now_or_from_a_given_moment(volstream: Any) -> None:
+    words = (*A_CALL, "--sigma", "0.6", "--json", "--expiry", "27DEC26", "--now")
+    assert json.loads(volstream(*words, "2026-12-20T08:00").out)["ttm"] == pytest.approx(7 / 365, rel=1e-14)
+    assert volstream(*words, "2026-12-28").code == 2
+
+
+def test_a_premium_without_a_volatility_fails_with_its_status_and_bounds(volstream: Any) -> None:
+    outcome = volstream(
+        "price", "--forward", "100000", "--strike", "90000", "--cp", "C", "--ttm", "1", "--premium", "5"
+    )
+    assert outcome.code == 1
+    assert "BELOW_INTRINSIC" in outcome.out
+    assert "delta" not in outcome.out
+    assert is_one_line(outcome.err)
+    assert "10000 and 100000" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--strike", "-5"], "'-5'"),
+        (["--strike", "abc"], "'abc'"),
+        (["--strike", "inf"], "'inf'"),
+        (["--cp", "buy"], "'buy'"),
+        (["--expiry", "45FOO26"], "'45FOO26'"),
+        (["--sigma", "nan"], "'nan'"),
+        (["--sigma", "-0.1"], "'-0.1'"),
+        (["--nonsense", "1"], "--nonsense"),
+        ([], "--strike"),
+        (["--strike", "1", "--cp", "c", "--ttm", "1"], "--sigma and --premium"),
+        (["--strike", "1", "--cp", "c", "--ttm", "1", "--sigma", "1", "--premium", "1"], "--sigma and --premium"),
+        (["--strike", "1", "--cp", "c", "--sigma", "1"], "--ttm and --expiry"),
+        (["--strike", "1", "--cp", "c", "--sigma", "1", "--expiry", "26MAR21"], "in the past"),
+    ],
+)
+def test_wrong_use_is_one_line_that_names_the_value_and_exit_code_2(
+    volstream: Any, words: list[str], named: str
+) -> None:
+    outcome = volstream("price", "--forward", "100000", *words)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert is_one_line(outcome.err)
+    assert named in outcome.err
+    assert "volstream price --help" in outcome.err
+
+
+def test_an_unknown_command_is_named(volstream: Any) -> None:
+    outcome = volstream("prise")
+    assert outcome.code == 2
+    assert is_one_line(outcome.err)
+    assert "'prise'" in outcome.err
+
+
+# -- errors
+
+
+def test_an_error_of_ours_is_one_line_and_debug_shows_where_it_is_from(
+    volstream: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ConnectError("ws://127.0.0.1:1\nrefused")
+
+    monkeypatch.setattr("pricer.launch.warm_kernels", refuse)
+    outcome = volstream("warmup")
+    assert outcome.code == 1
+    assert outcome.err == "volstream: ws://127.0.0.1:1 refused\n"
+    with pytest.raises(ConnectError):
+        cli.main(["warmup", "--debug"])
+
+
+def test_a_missing_extra_names_what_to_install(volstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def needs_fastapi(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'fastapi'", name="fastapi")
+
+    monkeypatch.setattr("pricer.launch.warm_kernels", needs_fastapi)
+    outcome = volstream("warmup")
+    assert outcome.code == 1
+    assert is_one_line(outcome.err)
+    assert 'pip install "volstream[server]"' in outcome.err
+
+
+def test_a_missing_module_of_our_own_is_a_fault_and_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'pricer.nothing'", name="pricer.nothing")
+
+    monkeypatch.setattr("pricer.launch.warm_kernels", broken)
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["warmup"])
+
+
+def test_a_reader_that_goes_away_is_not_an_error_message() -> None:
+    script = f"{sys.executable} -m pricer.cli --help | true; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
+    found = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode in (0, 1)
+    assert found.stderr == ""
+
+
+def test_the_module_runs_as_a_process() -> None:
+    found = process("price", "--forward", "1", "--strike", "1", "--cp", "x", "--ttm", "1", "--sigma", "1")
+    assert found.returncode == 2
+    assert is_one_line(found.stderr)
+
+
+# -- warmup and doctor
+
+
+def test_warmup_says_whether_it_compiled_and_how_long_it_took(volstream: Any) -> None:
+    volstream("warmup")
+    outcome = volstream("warmup")
+    assert outcome.code == 0
+    assert "warm start" in outcome.out
+    assert outcome.out.rstrip().endswith(" s")
+
+
+def test_doctor_exits_1_when_a_check_fails(volstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pricer import doctor
+
+    sound = [doctor.Finding("python", "ok", "fine")]
+    monkeypatch.setattr(doctor, "examine", lambda: sound)
+    assert volstream("doctor").code == 0
+    monkeypatch.setattr(doctor, "examine", lambda: [*sound, doctor.Finding("numbers", "failed", "wrong")])
+    outcome = volstream("doctor", "--json")
+    assert outcome.code == 1
+    assert json.loads(outcome.out)[1]["state"] == "failed"
