@@ -17,6 +17,7 @@ results are limits with AT_INTRINSIC. Inside, every result but a diverging limit
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -246,3 +247,16 @@ def greeks_chain(
         row = greeks(forward[i], strike[i], ttm[i], sigma[i], cp[i])
         for j in range(14):
             out[j, i] = row[j]
+
+
+def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
+    """One call of each kernel as `pricer.pricing` makes it: input columns are read-only."""
+    one = np.ones(1)
+    one.flags.writeable = False
+    codes = np.zeros(1, np.uint8)
+    return [
+        ("price", lambda: price(1.0, 1.0, 1.0, 1.0, 1.0)),
+        ("greeks", lambda: greeks(1.0, 1.0, 1.0, 1.0, 1.0)),
+        ("price_chain", lambda: price_chain(one, one, one, one, one, np.zeros(1), codes)),
+        ("greeks_chain", lambda: greeks_chain(one, one, one, one, one, np.zeros((14, 1)), codes)),
+    ]

@@ -7,6 +7,7 @@ quote currency, which forward, strike, spot and tick always are in.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -94,3 +95,23 @@ def model_values(
         out[19, row] = settlement.delta_spot(delta, forward, spot)
         out[20, row] = settlement.vega_coin(vega, forward)
         out[21, row] = tick[row] / vega if vega > 0.0 else math.nan
+
+
+def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
+    """Both calls as the engine makes them: its static columns, strike and cp, are read-only."""
+    live = np.ones(1)
+    fixed = np.ones(1)
+    fixed.flags.writeable = False
+    rows, codes = np.zeros(1, np.int64), np.zeros((3, 1), np.uint8)
+    return [
+        (
+            "quote_ivs",
+            lambda: quote_ivs(rows, 1, live, live, live, live, fixed, fixed, True, np.zeros((3, 1)), codes),
+        ),
+        (
+            "model_values",
+            lambda: model_values(
+                1, live, 1.0, 1.0, 1.0, fixed, fixed, live, 1.0, True, np.zeros((len(MODEL_FIELDS), 1))
+            ),
+        ),
+    ]

@@ -16,6 +16,7 @@ The step lengths are from A. S. Householder, "The Numerical Treatment of a Singl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -60,9 +61,10 @@ MAX_STEPS = 60
 def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: float) -> tuple[float, int]:
     """(sigma, status) of an undiscounted premium in the currency of forward and strike.
 
-    0.0 with AT_INTRINSIC for a premium equal to max(cp·(F − K), 0) as rounded to a double; NaN with BELOW_INTRINSIC one
-    unit in the last place under it; NaN with ABOVE_MAX from F (call) or K (put) on, where no finite volatility is;
-    NaN with BAD_INPUT for NaN, infinities, and a forward, strike or ttm that is not positive (or not in the domain).
+    0.0 with AT_INTRINSIC for a premium equal to max(cp·(F − K), 0) as rounded to a double (or so small that its
+    volatility is under the smallest double: 5e-324 at K = F = 1e9); NaN with BELOW_INTRINSIC one unit in the last place
+    under it; NaN with ABOVE_MAX from F (call) or K (put) on, where no finite volatility is; NaN with BAD_INPUT for NaN,
+    infinities, and a forward, strike or ttm that is not positive (or not in the domain).
     """
     if not (
         LEAST <= forward <= MOST
@@ -82,7 +84,8 @@ def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: f
         return math.nan, ABOVE_MAX
     value = premium if intrinsic == 0.0 else excess(premium, forward, strike, cp)
     s, status = total_deviation(value, upper - premium, forward, strike)
-    return s / math.sqrt(ttm), status
+    sigma = s / math.sqrt(ttm)
+    return sigma, AT_INTRINSIC if sigma == 0.0 else status
 
 
 @kernel
@@ -103,13 +106,11 @@ def total_deviation(value: float, room: float, forward: float, strike: float) ->
     root = math.sqrt(forward * strike)
     lowest = min(forward, strike)
     upper = value > UPPER_SHARE * lowest
-    if upper:
-        target = room / root
-        s = upper_guess(room / lowest, x)
-    else:
-        target = value / root
-        s = lower_guess(target, x)
+    target = (room if upper else value) / root
+    if x == 0.0 and target < 1e-100:
+        return SQRT_2PI * target, OK  # b is straight here, and the target may be subnormal
     log_target = math.log(room if upper else value) - math.log(root)
+    s = upper_guess(room / lowest, x) if upper else lower_guess(target, log_target, x)
     low = 0.0
     high = math.inf
     for _ in range(MAX_STEPS):
@@ -165,17 +166,15 @@ def bracketed(s: float, low: float, high: float) -> float:
 
 
 @kernel
-def lower_guess(beta: float, x: float) -> float:
+def lower_guess(beta: float, log_beta: float, x: float) -> float:
     """Bachelier's inverse, x/eta, times 1 + s²/(24 + 8·eta²) for the lognormal's smaller value at equal s."""
-    ratio = x / (SQRT_2PI * beta)
-    if ratio < 1e-8:
-        s = SQRT_2PI * beta
-        return s * (1.0 + s * s / 24.0)
-    u = (
-        math.sqrt(math.log1p(ratio * ratio))
-        if ratio < 1e100
-        else math.sqrt(2.0 * (math.log(x / SQRT_2PI) - math.log(beta)))
-    )
+    scale = SQRT_2PI * beta
+    if x < 1e-8 * scale:
+        return scale * (1.0 + scale * scale / 24.0)
+    if x < 1e100 * scale:
+        u = math.sqrt(math.log1p((x / scale) ** 2))
+    else:
+        u = math.sqrt(2.0 * (math.log(x / SQRT_2PI) - log_beta))
     y = (5.0 - u) / (5.0 + u)
     shrink: float = GUESS[8]
     for i in range(7, -1, -1):
@@ -202,3 +201,14 @@ def implied_vol_chain(
     """`implied_vol` of each row into `out`, its status into `status`; all of one length."""
     for i in range(out.shape[0]):
         out[i], status[i] = implied_vol(premium[i], forward[i], strike[i], ttm[i], cp[i])
+
+
+def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
+    """One call of each kernel as `pricer.pricing` makes it: input columns are read-only."""
+    one = np.ones(1)
+    one.flags.writeable = False
+    codes = np.zeros(1, np.uint8)
+    return [
+        ("implied_vol", lambda: implied_vol(0.4, 1.0, 1.0, 1.0, 1.0)),
+        ("implied_vol_chain", lambda: implied_vol_chain(one, one, one, one, one, np.zeros(1), codes)),
+    ]
