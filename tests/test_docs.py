@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import mpmath
@@ -15,7 +16,7 @@ from tests.data import CHECKOUT
 
 TEXT = (CHECKOUT / "docs" / "conventions.md").read_text(encoding="utf-8")
 # The first and the last cell of each table row whose first cell is a name in code style.
-FORMULAS = dict(re.findall(r"^\| `(\w+)` \|.*\| `([^`|]+)` \|$", TEXT, re.MULTILINE))
+FORMULAS = dict(re.findall(r"^\| `([\w.]+)` \|.*\| `([^`|]+)` \|$", TEXT, re.MULTILINE))
 
 Number = Any  # mpmath's own, untyped
 # The orders of differentiation in (F, sigma, T); each derivative in T changes the sign.
@@ -52,17 +53,25 @@ def black(forward: Number, strike: Number, ttm: Number, sigma: Number, cp: int) 
     return cp * (forward * mpmath.ncdf(cp * d1) - strike * mpmath.ncdf(cp * d2))
 
 
-def documented(point: tuple[str, ...], cp: int, **more: Number) -> dict[str, Number]:
-    """Every formula of the document at one point, in the order of the document: later ones may use earlier ones."""
+def symbols(point: tuple[str, ...], cp: int) -> dict[str, Number]:
+    """What the formulas are written in."""
     forward, strike, ttm, sigma = map(mpmath.mpf, point)
     s = sigma * mpmath.sqrt(ttm)
     d1 = mpmath.log(forward / strike) / s + s / 2
     values = {"F": forward, "K": strike, "T": ttm, "sigma": sigma, "cp": cp, "s": s, "d1": d1, "d2": d1 - s}
-    values |= {"phi": mpmath.npdf, "Phi": mpmath.ncdf, "sqrt": mpmath.sqrt, "S": mpmath.mpf(SPOT)}
-    values |= {"r": mpmath.mpf(RATE), "q": mpmath.mpf(DIVIDEND), **more}
-    for name in (*GREEK_FIELDS, *DELTA_FORMS, "bsm_delta", "bsm_gamma", "bsm_theta", "bsm_rho"):
-        values.setdefault(name, eval(FORMULAS[name], {"__builtins__": {}}, values))
+    values |= {"S": mpmath.mpf(SPOT), "r": mpmath.mpf(RATE), "q": mpmath.mpf(DIVIDEND)}
+    return values | {"phi": mpmath.npdf, "Phi": mpmath.ncdf, "sqrt": mpmath.sqrt}
+
+
+def evaluated(names: Iterable[str], values: dict[str, Number]) -> dict[str, Number]:
+    """`values` and the formulas of `names`, in their order: later ones may use earlier ones."""
+    for name in names:
+        values = values | {name: eval(FORMULAS[name], {"__builtins__": {}}, values)}
     return values
+
+
+def documented(point: tuple[str, ...], cp: int) -> dict[str, Number]:
+    return evaluated((*GREEK_FIELDS, *DELTA_FORMS), symbols(point, cp))
 
 
 def close(found: Number, wanted: Number) -> bool:
@@ -121,24 +130,26 @@ def test_M07_each_delta_form_is_its_definition(point: tuple[str, ...], cp: int) 
 
 
 @pytest.mark.parametrize("cp", [1, -1])
-def test_the_spot_form_differentiates_at_fixed_spot(cp: int) -> None:
+@pytest.mark.parametrize("name", [name for name in FORMULAS if name.startswith("bsm.")])
+def test_the_spot_form_differentiates_at_fixed_spot_and_rates(name: str, cp: int) -> None:
     spot, rate, dividend, ttm = map(mpmath.mpf, (SPOT, RATE, DIVIDEND, "0.4"))
     strike, sigma = mpmath.mpf("103"), mpmath.mpf("0.5")
 
-    def value(x: Number, r: Number, t: Number) -> Number:
-        return mpmath.exp(-r * t) * black(x * mpmath.exp((r - dividend) * t), strike, t, sigma, cp)
+    def value(x: Number, v: Number, t: Number, r: Number) -> Number:
+        return mpmath.exp(-r * t) * black(x * mpmath.exp((r - dividend) * t), strike, t, v, cp)
 
     forward, discount = spot * mpmath.exp((rate - dividend) * ttm), mpmath.exp(-rate * ttm)
-    undiscounted = documented((forward, strike, ttm, sigma), cp)
-    scaled = {name: undiscounted[name] * discount for name in ("price", "delta", "gamma", "theta")}
-    values = documented((forward, strike, ttm, sigma), cp, **scaled)
-    wanted = {
-        "bsm_delta": mpmath.diff(value, (spot, rate, ttm), (1, 0, 0)),
-        "bsm_gamma": mpmath.diff(value, (spot, rate, ttm), (2, 0, 0)),
-        "bsm_theta": -mpmath.diff(value, (spot, rate, ttm), (0, 0, 1)),
-        "bsm_rho": mpmath.diff(value, (spot, rate, ttm), (0, 1, 0)),
-    }
-    assert [name for name in wanted if not close(values[name], wanted[name])] == []
+    values = symbols((forward, strike, ttm, sigma), cp)
+    values |= {greek: discount * evaluated(GREEK_FIELDS, values)[greek] for greek in GREEK_FIELDS}
+    short = name.removeprefix("bsm.")
+    orders = (0, 0, 0, 1) if short == "rho" else (*ORDERS[short], 0)
+    derivative = mpmath.diff(value, (spot, sigma, ttm, rate), orders)
+    assert close(evaluated([name], values)[name], (-1) ** orders[2] * derivative)
+
+
+def test_the_spot_table_holds_every_greek_that_differs_from_the_forward_form() -> None:
+    same = {"price", "vega", "volga", "ultima"}
+    assert {f"bsm.{name}" for name in GREEK_FIELDS if name not in same} == {n for n in FORMULAS if n.startswith("bsm.")}
 
 
 def test_every_reason_stands_in_the_table_with_its_bit() -> None:
