@@ -1,4 +1,5 @@
-"""The wheel and the source distribution hold what the tree holds, and `pricer` is the only name a wheel installs.
+"""The wheel and the source distribution hold what the tree holds, `pricer` is the only name a wheel installs, and every
+dependency is pinned.
 
 An editable installation hides a package missing from `packages` in pyproject.toml, and a stale `build/` ships deleted
 files, so both are built from a fresh copy of the tree. setuptools is called directly: environments of uv have no pip.
@@ -10,11 +11,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.data import CHECKOUT
 from tests.tree import project_files
@@ -104,3 +108,22 @@ def test_the_source_distribution_builds_the_same_wheel(
     unpacked_sdist: Path, wheel: dict[str, bytes], tmp_path: Path
 ) -> None:
     assert wheel_files(build("wheel", unpacked_sdist, tmp_path / "out")) == wheel
+
+
+def pins() -> dict[str, str]:
+    lines = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [line.split("==") for line in lines if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pinned}
+
+
+def dependencies() -> list[Requirement]:
+    """Everything that pyproject.toml asks for, to build, to run and for the extras."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"].values()
+    texts = [*project["build-system"]["requires"], *project["project"]["dependencies"], *(t for e in extras for t in e)]
+    return [wanted for wanted in map(Requirement, texts) if wanted.name != "volstream"]
+
+
+@pytest.mark.parametrize("wanted", dependencies(), ids=str)
+def test_every_dependency_is_pinned_to_a_version_that_its_floor_allows(wanted: Requirement) -> None:
+    assert pins()[canonicalize_name(wanted.name)] in wanted.specifier
