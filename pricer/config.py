@@ -139,7 +139,9 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        **_: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what is passed: tests and embedders must not depend on the environment by accident."""
         return (init_settings,)
@@ -196,8 +198,7 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     for layer in layers:
         for key, value in layer.items():
             known = out.get(key)
-            both = isinstance(value, Mapping) and isinstance(known, Mapping)
-            out[key] = merge(known, value) if both else value
+            out[key] = merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     return out
 
 

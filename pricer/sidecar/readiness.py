@@ -1,0 +1,79 @@
+"""When may traffic be sent here? DESIGN.md section 8: the index is fresh and 90 % of the expiries are covered.
+
+An expiry is covered with at least 3 OK options on each side of the forward, or with all its listed ones OK.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from pricer.clock import Instant
+from pricer.conventions import Status
+from pricer.sidecar.wire import status_of, statuses_at
+from pricer.snapshot import ROW_PAIR, SliceBlock, Snapshot
+
+OK_OPTIONS_A_SIDE = 3
+SHARE_OF_EXPIRIES = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """`missing` names, in words, all that stands between now and ready; empty when ready."""
+
+    missing: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Nothing is missing."""
+        return not self.missing
+
+
+def readiness(snapshot: Snapshot | None, venue: str, underlyings: Collection[str]) -> Readiness:
+    """The coverage of every configured underlying at this moment."""
+    if snapshot is None:
+        return Readiness((f"{venue}: nothing has been computed yet",))
+    missing: list[str] = []
+    for underlying in underlyings:
+        missing += [f"{venue} {underlying}: {what}" for what in _missing(snapshot.of(underlying, venue))]
+    return Readiness(tuple(missing))
+
+
+def _missing(snapshot: Snapshot) -> list[str]:
+    now = snapshot.clock.now()
+    if not snapshot.blocks:
+        return ["no options are known yet"]
+    missing = []
+    status, reasons = status_of(snapshot.index, now)
+    if status != Status.OK:
+        missing.append(f"the index is {status.name} ({reasons.label})")
+    uncovered = [(block, why) for block in snapshot.blocks if (why := _uncovered(block, now))]
+    covered, total = len(snapshot.blocks) - len(uncovered), len(snapshot.blocks)
+    needed = math.ceil(SHARE_OF_EXPIRIES * total)
+    if covered < needed:
+        missing.append(f"{covered} of {total} expiries are covered, {needed} are needed")
+        missing += [f"{_date(block.key.expiry_ns)} has {why}" for block, why in uncovered]
+    return missing
+
+
+def _uncovered(block: SliceBlock, now: Instant) -> str:
+    """What an expiry lacks; empty when it is covered."""
+    ok = statuses_at(block, now)[0][ROW_PAIR] == Status.OK
+    if ok.size and ok.all():
+        return ""
+    if not math.isfinite(block.forward.value):
+        return "no forward"
+    strikes = block.definition.strike
+    below = int(np.count_nonzero(ok & (strikes < block.forward.value)))
+    above = int(np.count_nonzero(ok & (strikes >= block.forward.value)))
+    if min(below, above) >= OK_OPTIONS_A_SIDE:
+        return ""
+    return f"{below} OK options below the forward and {above} above it, of {ok.size} listed"
+
+
+def _date(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,235 @@
+"""Real snapshots made by hand, and a source that hands them out: the sidecar's tests need no engine."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import numpy as np
+
+from pricer.adapters.instruments import SliceKey
+from pricer.clock import Clock, Instant
+from pricer.conventions import NO_REASON, NS_PER_DAY, Reason, Status, ttm_years
+from pricer.snapshot import (
+    FIELD_INDEX,
+    FIRST_MODEL,
+    STATUS_PAIRS,
+    VALUE_FIELDS,
+    FeedHealth,
+    SliceBlock,
+    SliceDefinition,
+    Snapshot,
+    UnderlyingValue,
+)
+
+SECOND = 1_000_000_000
+QUOTE_MAX_AGE = 12 * SECOND
+FORWARD_MAX_AGE = 2 * SECOND
+
+
+def define(expiry_ns: int, strikes: int, underlying: str = "BTC", venue: str = "deribit") -> SliceDefinition:
+    """`strikes` strikes around 100,000, a call and a put each."""
+    ladder = 100_000.0 + 1000.0 * (np.arange(strikes) - strikes // 2)
+    names = tuple(f"{underlying}-{expiry_ns // NS_PER_DAY}-{k:.0f}-{cp}" for k in ladder for cp in "CP")
+    rows = len(names)
+    return SliceDefinition(
+        key=SliceKey(venue, f"{underlying.lower()}_usd", expiry_ns),
+        underlying=underlying,
+        inverse=True,
+        names=names,
+        rows={name: i for i, name in enumerate(names)},
+        strike=np.repeat(ladder, 2),
+        cp=np.tile([1.0, -1.0], strikes),
+        tick_size=np.full(rows, 0.0001),
+        min_amount=np.full(rows, 0.1),
+        contract_size=np.ones(rows),
+        settlement_currency=underlying,
+        quote_currency=underlying,
+    )
+
+
+def price(value: float, now: Instant, source: str = "venue") -> UnderlyingValue:
+    """An index or a forward that has just been confirmed."""
+    return UnderlyingValue(
+        value, source, now.wall_ns - 3_000_000, now, now.mono_ns + FORWARD_MAX_AGE, Status.OK, NO_REASON
+    )
+
+
+def block_of(definition: SliceDefinition, now: Instant, forward: float, seed: int, version: int = 1) -> SliceBlock:
+    """One expiry with plausible numbers: all OK, but for a deep put without a bid and a call without any quote."""
+    rng = np.random.default_rng(seed)
+    rows = len(definition)
+    values = np.abs(rng.normal(1.0, 0.2, (len(VALUE_FIELDS), rows)))
+    values[FIELD_INDEX["mark_iv"]] = values[FIELD_INDEX["iv"]] = 0.6
+    values[FIELD_INDEX["delta"]] = definition.cp / (1 + np.exp(definition.cp * (definition.strike - forward) / 5000))
+    status = np.zeros((len(STATUS_PAIRS), rows), np.uint8)
+    reasons = np.zeros((len(STATUS_PAIRS), rows), np.uint64)
+    one_sided, empty = 1, rows - 2
+    values[[FIELD_INDEX["bid"], FIELD_INDEX["bid_iv"], FIELD_INDEX["mid_iv"]], one_sided] = np.nan
+    status[[0, 2], one_sided] = Status.INVALID
+    reasons[[0, 2], one_sided] = Reason.ONE_SIDED
+    status[3, one_sided], reasons[3, one_sided] = Status.DEGRADED, Reason.ONE_SIDED | Reason.EXTRAPOLATED
+    status[:, empty], reasons[:, empty] = Status.INVALID, Reason.NO_QUOTE
+    values[:, empty] = np.nan
+    mono = np.full(rows, now.mono_ns, np.int64)
+    return SliceBlock(
+        definition=definition,
+        values=values,
+        status=status,
+        reasons=reasons,
+        quote_mono_ns=mono,
+        quote_received_ns=np.full(rows, now.wall_ns, np.int64),
+        quote_exchange_ns=np.full(rows, now.wall_ns - 5_000_000, np.int64),
+        quote_valid_until_ns=mono + QUOTE_MAX_AGE,
+        model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
+        forward=price(forward, now),
+        fitted=now,
+        fit=None,
+        computed=now,
+        ttm=ttm_years(definition.key.expiry_ns, now.wall_ns),
+        version=version,
+    )
+
+
+class Market:
+    """A chain that moves when told: each `tick` gives the next snapshot."""
+
+    def __init__(self, clock: Clock, expiries: int = 3, strikes: int = 10, underlying: str = "BTC") -> None:
+        self.clock = clock
+        self.version = 0
+        self.spot = 100_000.0
+        now = clock.now()
+        day = now.wall_ns // NS_PER_DAY + 1
+        self.definitions = [define((day + 7 * i) * NS_PER_DAY, strikes, underlying) for i in range(expiries)]
+        self.blocks = [block_of(d, now, self.spot * (1 + i / 100), i) for i, d in enumerate(self.definitions)]
+        self.feed = FeedHealth("deribit", "main", "live", "", now)
+
+    def snapshot(self, reasons: Reason = NO_REASON) -> Snapshot:
+        """What is known now, as the next version."""
+        self.version += 1
+        now = self.clock.now()
+        key = self.definitions[0].key.price_index
+        return Snapshot(
+            version=self.version,
+            computed=now,
+            blocks=tuple(self.blocks),
+            indices={key: price(self.spot, now)},
+            perpetuals={key: replace(price(self.spot, now), bid=self.spot - 0.5, ask=self.spot + 0.5, funding=1e-5)},
+            surfaces={},
+            feeds=(self.feed,),
+            clock=self.clock,
+            reasons=reasons,
+        )
+
+    def quote(self, expiry: int, row: int, **values: float) -> None:
+        """One option gets a new quote."""
+        block, now = self.blocks[expiry], self.clock.now()
+        changed = block.values.copy()
+        for name, value in values.items():
+            changed[FIELD_INDEX[name], row] = value
+        mono, received, until = (
+            array.copy() for array in (block.quote_mono_ns, block.quote_received_ns, block.quote_valid_until_ns)
+        )
+        mono[row], received[row], until[row] = now.mono_ns, now.wall_ns, now.mono_ns + QUOTE_MAX_AGE
+        self.blocks[expiry] = replace(
+            block,
+            values=changed,
+            quote_mono_ns=mono,
+            quote_received_ns=received,
+            quote_valid_until_ns=until,
+            model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
+            computed=now,
+            version=block.version + 1,
+        )
+
+    def move(self, forward_move: float = 1e-3) -> None:
+        """The forwards move: every model number changes, and every forward is fresh."""
+        now = self.clock.now()
+        self.spot *= 1 + forward_move
+        for i, block in enumerate(self.blocks):
+            values = block.values.copy()
+            values[FIRST_MODEL:] *= 1 + forward_move
+            self.blocks[i] = replace(
+                block,
+                values=values,
+                forward=price(block.forward.value * (1 + forward_move), now),
+                model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
+                computed=now,
+                version=block.version + 1,
+            )
+
+    def confirm(self) -> None:
+        """Fresh proof of everything, without a change: new instants and limits."""
+        now = self.clock.now()
+        for i, block in enumerate(self.blocks):
+            mono = np.full(len(block.definition), now.mono_ns, np.int64)
+            self.blocks[i] = replace(
+                block,
+                quote_mono_ns=mono,
+                quote_received_ns=np.full(len(mono), now.wall_ns, np.int64),
+                quote_valid_until_ns=mono + QUOTE_MAX_AGE,
+                model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
+                forward=price(block.forward.value, now),
+            )
+
+    def list_strike(self, expiry: int, strikes: int) -> None:
+        """The expiry has other options now: its block is another one."""
+        self.definitions[expiry] = define(self.definitions[expiry].key.expiry_ns, strikes)
+        self.blocks[expiry] = block_of(self.definitions[expiry], self.clock.now(), self.spot, 7)
+
+
+class Slot:
+    """A mailbox: one slot, the latest wins."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Snapshot | Exception] = asyncio.Queue(1)
+        self.closed = False
+
+    def put(self, item: Snapshot | Exception) -> None:
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(item)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __aiter__(self) -> AsyncIterator[Snapshot]:
+        return self
+
+    async def __anext__(self) -> Snapshot:
+        item = await self._queue.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+
+class Source:
+    """An in-memory `SnapshotSource`: `publish` is the engine."""
+
+    def __init__(self) -> None:
+        self.latest: Snapshot | None = None
+        self.slots: list[Slot] = []
+
+    def subscribe(self) -> Slot:
+        slot = Slot()
+        self.slots.append(slot)
+        if self.latest is not None:
+            slot.put(self.latest)
+        return slot
+
+    def publish(self, snapshot: Snapshot) -> None:
+        self.latest = snapshot
+        for slot in self.slots:
+            slot.put(snapshot)
+
+    def fail(self, error: Exception) -> None:
+        """The engine dies."""
+        for slot in self.slots:
+            slot.put(error)
+
+
+def is_null_or_finite(value: object) -> bool:
+    """What a number on the wire may be."""
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))
