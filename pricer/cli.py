@@ -5,9 +5,12 @@ Commands import what they need when they run, so that `--help` and `--version` a
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -19,6 +22,7 @@ from pricer.errors import ConfigError, VolstreamError
 from pricer.expiries import parse_expiry
 
 OK, FAILED, WRONG_USE = 0, 1, 2
+DEFAULT_SIDECAR = "http://127.0.0.1:8765"
 
 # The extra that brings an optional module, for the one line that says what to install.
 EXTRAS = {
@@ -243,6 +247,169 @@ def doctor(
     else:
         clinic.show(findings, Console())
     return FAILED if any(finding.state == "failed" for finding in findings) else OK
+
+
+# -- the program
+
+
+Venue = Annotated[str, typer.Option("--venue", metavar="NAME", help="The exchange.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="The sidecar's port; 0 takes a free one.")]
+Duration = Annotated[
+    float | None, option("--duration", parse=positive, metavar="SECONDS", help="End by itself after this long.")
+]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="A status line now and then in place of the live chain in the terminal.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The embedded market's: the same seed gives the same market.")]
+Underlyings = Annotated[
+    tuple[str, ...] | None,
+    option("--underlying", parse=underlying_list, metavar="NAMES", help="What to price: BTC, or BTC,BTC_USDC."),
+]
+Expiry = Annotated[
+    int | None,
+    option("--expiry", parse=moment, metavar="DATE", help="The expiry to show first: 26MAR27 or 2026-03-26."),
+]
+Rows = Annotated[int | None, typer.Option("--rows", min=1, help="How many strikes to show; by default all that fit.")]
+
+
+@app.command(epilog="Example:  volstream demo --port 9000 --duration 60 --headless")
+def demo(
+    port: Port = 8765,
+    duration: Duration = None,
+    headless: Headless = False,
+    seed: Seed = 7,
+    underlying: Underlyings = None,
+) -> None:
+    """All of it on this machine: an embedded market, the pricer, the sidecar, and the live chain in the terminal."""
+    from pricer.config import Settings
+
+    settings = Settings.load(server={"port": port}, feed={"underlyings": underlying or ("BTC",)})
+    _known_to_the_market(settings.feed.underlyings)
+    _run(lambda launch, plan: launch.demo(plan, seed), settings, headless=headless, duration=duration)
+
+
+@app.command(epilog="Example:  volstream serve --venue deribit --underlying BTC,ETH --port 9000")
+def serve(
+    venue: Annotated[str | None, typer.Option("--venue", metavar="NAME", help="The exchange.")] = None,
+    underlying: Underlyings = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="WS", help="The venue's WebSocket address; by default its own.")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="The address to listen on; by default 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="The port to listen on; by default 8765.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="FILE", help="A TOML file; options here go before it.")
+    ] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A proxy in front does TLS and authentication: allows any --host.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show the live chain in this terminal, too.")] = False,
+    duration: Duration = None,
+) -> None:
+    """The pricer and the sidecar on a real venue, or on any server that speaks its protocol."""
+    from pricer.config import Settings
+
+    feed = {"venue": venue, "underlyings": underlying, "url": url}
+    server = {"host": host, "port": port, "behind_proxy": behind_proxy or None}
+    settings = Settings.load(config, feed=_given(feed), server=_given(server))
+    _run(lambda launch, plan: launch.serve(plan), settings, headless=not watch, duration=duration)
+
+
+@app.command(
+    epilog="Example:  volstream watch --url http://127.0.0.1:8765 --expiry 26MAR27    or without a sidecar:"
+    "  volstream watch --venue deribit --underlying BTC"
+)
+def watch(
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="HTTP", help="A running sidecar; by default the local one.")
+    ] = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", metavar="NAME", help="Without a sidecar: price this exchange here.")
+    ] = None,
+    venue_url: Annotated[
+        str | None, typer.Option("--venue-url", metavar="WS", help="The venue's WebSocket address.")
+    ] = None,
+    underlying: Underlyings = None,
+    expiry: Expiry = None,
+    rows: Rows = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and exit; also without a terminal.")] = False,
+    duration: Duration = None,
+) -> None:
+    """The live chain: calls left, the strike in the middle, puts right, centred on the forward."""
+    from pricer import launch
+    from pricer.config import Settings
+    from pricer.terminal import Selection
+
+    if url is not None and (venue or venue_url):
+        raise UsageError("give either --url of a sidecar, or --venue and --venue-url")
+    console = _console()
+    plan = launch.Plan(
+        settings=Settings.load(feed=_given({"venue": venue, "url": venue_url, "underlyings": underlying})),
+        console=console,
+        screen=console.is_terminal,
+        selection=Selection(expiry, rows=rows),
+        duration_s=duration,
+        started_s=time.perf_counter(),
+    )
+    alone = not console.is_terminal or once
+    if venue or venue_url:
+        asyncio.run(launch.watch_venue(plan, once=alone))
+    else:
+        asyncio.run(launch.watch_sidecar(plan, url or DEFAULT_SIDECAR, underlying or (), once=alone))
+
+
+@app.command(epilog="Example:  volstream simulate --venue deribit --port 9100 --seed 7")
+def simulate(
+    venue: Venue = "deribit",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 9100,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    seed: Seed = 7,
+    child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
+) -> None:
+    """The embedded venue alone, for any client: REST and WebSocket on one port, as the real one."""
+    from pricer import launch
+
+    def announce(url: str, http_url: str) -> None:
+        text = json.dumps({"url": url, "http_url": http_url}) if child else f"WebSocket  {url}\nREST       {http_url}"
+        print(text, flush=True)
+
+    asyncio.run(launch.simulate(venue, port, host, seed, announce, child=child))
+
+
+def _run(start: Callable[[Any, Any], Any], settings: Any, *, headless: bool, duration: float | None) -> None:
+    from pricer import launch
+    from pricer.terminal import Selection
+
+    started = time.perf_counter()
+    # The sidecar's packages are an extra; a missing one is told before anything is compiled.
+    import pricer.sidecar.app  # noqa: F401
+
+    console = _console()
+    screen = console.is_terminal and not headless
+    plan = launch.Plan(settings, console, screen, Selection(), duration, started)
+    with launch.logging_beside(screen):
+        asyncio.run(start(launch, plan))
+
+
+def _console() -> Console:
+    # Lines in a log or a pipe are not cut at 80 columns; a frame in a pipe is as wide as its full table.
+    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=180)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """What was said on the line; the rest is left to the file, the environment and the defaults."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _known_to_the_market(underlyings: Sequence[str]) -> None:
+    from pricer.simulator.listing import FAMILIES
+
+    names = [family.name for family in FAMILIES]
+    for underlying in underlyings:
+        if underlying not in names:
+            raise ConfigError(f"the embedded market has no {underlying!r}; it has {', '.join(names)}")
 
 
 if __name__ == "__main__":

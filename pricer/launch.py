@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import math
+import signal
+import socket
+import sys
 import time
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import pricer
+from pricer.chainview import ChainView
+from pricer.config import Settings
+from pricer.conventions import Status
+from pricer.errors import ConfigError
+from pricer.remote import SidecarChains
+from pricer.streaming import LiveStream
+from pricer.terminal import Selection
+from pricer.viewer import Chains, LocalChains, Viewer
+
+STATUS_EVERY_S = 10.0
+NOT_READY_EVERY_S = 5.0
+VENUES = ("deribit",)
 
 
 def compiled_kernels() -> set[Path]:
@@ -44,3 +69,255 @@ def warm_kernels(console: Console) -> float:
     how = f"{new} compiled (cold start; the next one is warm)" if new else "loaded from the cache (warm start)"
     console.print(f"kernels: {how} in {seconds:.1f} s")
     return seconds
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `demo`, `serve` and `watch` have in common. `duration_s` None runs until told to stop."""
+
+    settings: Settings
+    console: Console
+    screen: bool
+    selection: Selection
+    duration_s: float | None = None
+    started_s: float = 0.0  # time.perf_counter() when the command began
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set; where the loop cannot catch signals (Windows) Ctrl-C still ends the run."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    caught = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+            caught.append(number)
+    try:
+        yield stop
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+
+async def demo(plan: Plan, seed: int) -> None:
+    """The embedded market, the pricer and the sidecar, until stopped."""
+    from pricer.embedded import market_process
+    from pricer.sidecar.app import bind
+
+    with stop_on_signals() as stop:
+        listener = bind(plan.settings.server)  # a port in use is told before anything is compiled
+        try:
+            await compile_unless(stop, plan.console)
+            if stop.is_set():
+                return
+            async with market_process(plan.settings.feed.venue, seed) as market:
+                plan.console.print(f"embedded market at {market.url} (process {market.pid}, seed {seed})", style="dim")
+                await _price_and_serve(plan, listener, market.url, stop, market.watching)
+        finally:
+            listener.close()
+
+
+async def serve(plan: Plan) -> None:
+    """The pricer and the sidecar on a venue, until stopped."""
+    from pricer.sidecar.app import bind
+
+    with stop_on_signals() as stop:
+        listener = bind(plan.settings.server)
+        try:
+            await compile_unless(stop, plan.console)
+            if not stop.is_set():
+                await _price_and_serve(plan, listener, plan.settings.feed.url, stop)
+        finally:
+            listener.close()
+
+
+async def compile_unless(stop: asyncio.Event, console: Console) -> None:
+    """Warm the kernels on a thread, so that a signal is seen at once; compiled code is kept for the next start."""
+    warming = asyncio.create_task(asyncio.to_thread(warm_kernels, console))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({warming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if warming.done():
+            warming.result()
+    finally:
+        stopping.cancel()
+
+
+async def _price_and_serve(
+    plan: Plan,
+    listener: socket.socket,
+    url: str | None,
+    stop: asyncio.Event,
+    *others: asyncio.Task[None],
+) -> None:
+    from pricer.sidecar import app as sidecar
+
+    feed = plan.settings.feed
+    stream = pricer.live(feed.venue, feed.underlyings, url, engine=plan.settings.engine_settings())
+    address = sidecar.address_of(listener)
+    async with stream:
+        serving = asyncio.create_task(sidecar.serve(stream, plan.settings, listener), name="sidecar")
+        showing = asyncio.create_task(_show(plan, stream, address, stop), name="show")
+        try:
+            await _until_stopped(plan, stop, serving, showing, *others)
+        finally:
+            stop.set()
+            for task in (serving, showing):
+                task.cancel()
+            await asyncio.wait({serving, showing})
+    plan.console.print(f"stopped; {stream.stats['snapshots']:,} snapshots published")
+
+
+async def _until_stopped(plan: Plan, stop: asyncio.Event, *running: asyncio.Task[None]) -> None:
+    """Until a signal, q, the duration, or the end of one of `running`, whose error is raised here."""
+    stopping = asyncio.create_task(stop.wait())
+    left = None
+    if plan.duration_s is not None:
+        left = max(plan.duration_s - (time.perf_counter() - plan.started_s), 0.0)
+    try:
+        done, _ = await asyncio.wait({stopping, *running}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        stopping.cancel()
+
+
+async def _show(plan: Plan, stream: LiveStream, address: str, stop: asyncio.Event) -> None:
+    """Say when the sidecar is ready, then show the chain, or a status line now and then."""
+    await _until_ready(plan, stream, address)
+    chains = LocalChains(stream, plan.settings.feed.underlyings)
+    if plan.screen:
+        await Viewer(chains, console=plan.console, stop=stop, selection=plan.selection, footer=address).run()
+        return
+    while True:
+        for underlying in chains.underlyings:
+            plan.console.print(status_line(chains.latest(underlying), stream), soft_wrap=True)
+        await asyncio.sleep(STATUS_EVERY_S)
+
+
+async def _until_ready(plan: Plan, stream: LiveStream, address: str) -> None:
+    from pricer.sidecar.readiness import readiness
+
+    feed = plan.settings.feed
+    plan.console.print(f"sidecar at {address} (not ready yet: waiting for quotes)", soft_wrap=True)
+    said_s = time.perf_counter()
+    while True:
+        state = readiness(stream.latest, feed.venue, feed.underlyings)
+        if state.ready:
+            seconds = time.perf_counter() - plan.started_s
+            plan.console.print(f"[bold green]ready[/] after {seconds:.1f} s: [bold]{address}[/]", soft_wrap=True)
+            return
+        if time.perf_counter() - said_s > NOT_READY_EVERY_S:
+            said_s = time.perf_counter()
+            plan.console.print(f"not ready: {'; '.join(state.missing[:3])}", soft_wrap=True, markup=False)
+        await asyncio.sleep(0.05)
+
+
+def status_line(view: ChainView | None, stream: LiveStream) -> str:
+    """One underlying in one line, for logs."""
+    if view is None:
+        return "no snapshot yet"
+    totals: Counter[Status] = sum((piece.statuses for piece in view.slices), Counter())
+    clock = datetime.fromtimestamp(view.computed_ns / 1e9, UTC).strftime("%H:%M:%S")
+    parts = [
+        f"{clock} {view.underlying}: " + " ".join(f"{totals[status]} {status.name}" for status in Status),
+        "no index" if math.isnan(view.index.value) else f"index {view.index.value:,.2f}",
+        "feed " + (", ".join(feed.state for feed in view.feeds) or "not started"),
+        f"{stream.stats['snapshots']:,} snapshots",
+    ]
+    latencies = stream.latencies.values()
+    if len(latencies):
+        middle, late = np.percentile(latencies, (50, 99)) / 1e6
+        parts.append(f"frame to snapshot p50 {middle:.2f} ms, p99 {late:.2f} ms")
+    return "; ".join(parts)
+
+
+async def watch_venue(plan: Plan, *, once: bool) -> None:
+    """Price a venue in this process and show its chain; nothing is served."""
+    feed = plan.settings.feed
+    await asyncio.to_thread(warm_kernels, Console(stderr=True))
+    async with pricer.live(feed.venue, feed.underlyings, feed.url, engine=plan.settings.engine_settings()) as stream:
+        await _watch(plan, LocalChains(stream, feed.underlyings), _until_ended(stream), once=once)
+
+
+async def _until_ended(stream: LiveStream) -> None:
+    """Raises what ended the stream. One snapshot a second is enough to notice."""
+    async for _ in stream:
+        await asyncio.sleep(1.0)
+
+
+async def watch_sidecar(plan: Plan, url: str, underlyings: Sequence[str], *, once: bool) -> None:
+    """Show the chains of a running sidecar."""
+    try:
+        chains = SidecarChains(url, underlyings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    await _watch(plan, chains, chains.run(), once=once)
+
+
+@contextlib.contextmanager
+def logging_beside(screen: bool) -> Iterator[None]:
+    """Warnings go to stderr; while a screen is shown they wait, so that they do not write over it."""
+    waiting = _Waiting()
+    handler: logging.Handler = waiting if screen else logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        for line in waiting.lines:
+            print(line, file=sys.stderr)
+
+
+class _Waiting(logging.Handler):
+    """Keeps the last lines."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: deque[str] = deque(maxlen=100)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+async def _watch(plan: Plan, chains: Chains, run: Coroutine[Any, Any, None], *, once: bool) -> None:
+    """Show `chains` while `run` keeps them fresh: one frame with `once` or away from a terminal, else until stopped."""
+    with stop_on_signals() as stop:
+        running: asyncio.Task[None] = asyncio.create_task(run, name="chains")
+        viewer = Viewer(chains, console=plan.console, stop=stop, selection=plan.selection)
+        showing = asyncio.create_task(viewer.once() if once else viewer.run(), name="show")
+        try:
+            await _until_stopped(plan, stop, running, showing)
+        finally:
+            for task in (running, showing):
+                task.cancel()
+            await asyncio.wait({running, showing})
+
+
+async def simulate(
+    venue: str, port: int, host: str, seed: int, announce: Callable[[str, str], None], child: bool
+) -> None:
+    """The embedded venue alone, until stopped; a child also stops when its standard input ends."""
+    from pricer.simulator.venues.deribit import DeribitServer
+
+    if venue not in VENUES:
+        raise ConfigError(f"there is no embedded venue {venue!r}; there are: {', '.join(VENUES)}")
+    with stop_on_signals() as stop:
+        async with DeribitServer(seed=seed, host=host, port=port) as server:
+            announce(server.url, server.http_url)
+            ends = [asyncio.create_task(stop.wait())]
+            if child:
+                ends.append(asyncio.create_task(_input_ends()))
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+
+
+async def _input_ends() -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1024):
+        pass

@@ -12,7 +12,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.live import Live
 
-from pricer.chainview import ChainView
+from pricer.chainview import ChainView, view_of
+from pricer.streaming import LiveStream
 from pricer.terminal import FRAMES_PER_SECOND, ChainScreen, Selection
 
 FRAME_S = 1 / FRAMES_PER_SECOND
@@ -95,6 +96,13 @@ class Viewer:
                 live.update(self.frame(keys=has_keys), refresh=True)
                 await wait_for(self._stop, FRAME_S)
 
+    async def once(self) -> None:
+        """Print one frame as soon as there is a chain."""
+        while not await wait_for(self._stop, 0.05):
+            if self._view() is not None:
+                break
+        self._console.print(self.frame(), end="")
+
     def frame(self, *, keys: bool = False) -> ChainScreen:
         """The chain of this moment."""
         return ChainScreen(self._view(), self._selection, self._footer, keys)
@@ -170,3 +178,16 @@ def keyboard(press: Callable[[str], None]) -> Iterator[bool]:
     finally:
         loop.remove_reader(descriptor)
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+class LocalChains:
+    """The chains of a live stream in this process."""
+
+    def __init__(self, stream: LiveStream, underlyings: Sequence[str]) -> None:
+        self._stream = stream
+        self.underlyings: Sequence[str] = tuple(underlyings)
+
+    def latest(self, underlying: str) -> ChainView | None:
+        """The newest snapshot's chain; None before the first."""
+        snapshot = self._stream.latest
+        return None if snapshot is None else view_of(snapshot, underlying)
