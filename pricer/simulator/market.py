@@ -4,9 +4,7 @@
 of that very instant. The same seed and the same instants give the same market, to the last digit.
 
 The displayed numbers follow the recorded frames: premiums on the price grid; marks with four decimals; volatilities
-in percent with two; Greeks with five, vega per vol point, theta per day, rho per percent. In the last day the venue's
-theta is the decay of the remaining life (plain theta times the days left) and never more than the premium: all 50
-such tickers recorded on 2026-06-27 agree to 0.03.
+in percent with two; Greeks with five (see `valuation`).
 """
 
 from __future__ import annotations
@@ -83,11 +81,11 @@ _SETTLEMENT_WINDOW_NS = 30 * 60 * NS_PER_SECOND
 class Spot:
     """The spot price: geometric moves with stochastic volatility, and now and then a jump."""
 
-    LONG_VOL = 0.45
+    LONG_VOL = 0.42
     VOL_SPREAD = 0.35  # stationary standard deviation of ln(vol)
     VOL_HALF_LIFE_S = 1_800.0
-    JUMPS_PER_S = 6.0 / 3_600.0
-    JUMP_SIZE = 0.0025
+    JUMPS_PER_S = 1.5 / 3_600.0
+    JUMP_SIZE = 0.002
 
     def __init__(self, price: float) -> None:
         self.price = price
@@ -339,15 +337,12 @@ class Market:
     def _choose(self, chain: Chain, listed: list[str]) -> NDArray[np.int64]:
         """The rows that requote in this step."""
         rows = chain.rows
-        moved = np.abs(self._forward_of(chain, rows) / rows["forward"] - 1.0) > _REQUOTE_MOVE if rows.size else False
+        forward = chain.forwards[self._slice_of(chain, rows)]
+        moved = np.abs(forward - rows["forward"]) > _REQUOTE_MOVE * forward
         chance = self.activity * rows["eager"] + np.where(moved, 0.5, 0.0)
         chosen = (self.rng.random(rows.size) < chance) | (rows["due_ns"] <= self.now_ns)
         chosen[[chain.row_of[name] for name in listed]] = True
         return np.flatnonzero(chosen)
-
-    def _forward_of(self, chain: Chain, rows: Rows) -> Floats:
-        forwards: Floats = chain.forwards[self._slice_of(chain, rows)]
-        return forwards
 
     def _slice_of(self, chain: Chain, rows: Rows) -> NDArray[np.int64]:
         expiry_ns = np.array([e.expiry_ns for e in chain.slices], dtype=np.int64)

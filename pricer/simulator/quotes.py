@@ -27,7 +27,7 @@ _WIDE_SHARE = np.array([0.40, 0.15, 0.08])
 _MEDIUM_SHARE = np.array([1.0, 1.0, 0.5])  # of the mildly in-the-money rest; the others have a tight maker
 
 EMPTY_BEYOND_SD = 1.9  # standard deviations from the forward
-_EMPTY_SHARE = 0.30
+_EMPTY_SHARE = 0.45
 _PULLED_SHARE = 0.01  # quotes whose maker has just pulled one side
 
 

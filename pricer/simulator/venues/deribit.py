@@ -33,6 +33,8 @@ STEP_S = 0.1
 CLOSE_S = 4.0
 _POLICY_VIOLATION = 1008  # the close code of sessions that the server ends; the venue's own is not known
 
+Readers = dict[str, list[ServerConnection]]
+
 _log = logging.getLogger("volstream.simulator.deribit")
 
 
@@ -64,6 +66,7 @@ class DeribitServer:
         self.host, self.port = host, port
         self.sent = 0  # notifications, counted once per subscriber
         self._step_s = step_s
+        self._readers: Readers | None = None  # by channel; None: to be made anew
         self._server: Server | None = None
         self._pacer: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
@@ -166,12 +169,15 @@ class DeribitServer:
                 for answer in self.rpc.receive(session, frame):
                     if not self.faults.stop_answering:
                         await connection.send(answer.decode())
+                self._readers = None
                 if session.closing is not None:
+                    session.ending = True
                     await connection.close(_POLICY_VIOLATION, session.closing)
         except ConnectionClosed:
             _log.info("a client went without saying goodbye")
         finally:
             del self.sessions[connection]
+            self._readers = None
 
     def _look_after_sessions(self, mono_ns: int) -> None:
         for connection, session in self.sessions.items():
@@ -181,6 +187,7 @@ class DeribitServer:
                 broadcast((connection,), beat.decode())
             if session.closing is not None and not session.ending:
                 session.ending = True
+                self._readers = None
                 self._end(connection, session.closing)
 
     def _end(self, connection: ServerConnection, reason: str) -> None:
@@ -192,11 +199,9 @@ class DeribitServer:
     # -- notifications ------------------------------------------------------------------------------------
 
     def _push(self, changes: Changes) -> None:
-        readers: dict[str, list[ServerConnection]] = {}
-        for connection, session in self.sessions.items():
-            if session.closing is None:
-                for channel in session.channels:
-                    readers.setdefault(channel, []).append(connection)
+        if self._readers is None:
+            self._readers = self._readers_by_channel()
+        readers = self._readers
         if changes.rolled:
             self._push_roll(readers, changes)
         for name, rows in changes.quoted.items():
@@ -205,7 +210,15 @@ class DeribitServer:
             chain = self.market.chains[name]
             self._send(readers, f"deribit_price_index.{chain.family.index_name}", wire.index_price(self.market, chain))
 
-    def _push_quotes(self, readers: dict[str, list[ServerConnection]], name: str, rows: list[int]) -> None:
+    def _readers_by_channel(self) -> Readers:
+        readers: Readers = {}
+        for connection, session in self.sessions.items():
+            if session.closing is None:
+                for channel in session.channels:
+                    readers.setdefault(channel, []).append(connection)
+        return readers
+
+    def _push_quotes(self, readers: Readers, name: str, rows: list[int]) -> None:
         chain = self.market.chains[name]
         wanted = [row for row in rows if f"ticker.{chain.names[row]}.100ms" in readers]
         for ticker in wire.option_tickers(self.market, chain, wanted):
@@ -215,7 +228,7 @@ class DeribitServer:
             if channel in readers:
                 self._send(readers, channel, wire.future_ticker(self.market, chain, future))
 
-    def _push_roll(self, readers: dict[str, list[ServerConnection]], changes: Changes) -> None:
+    def _push_roll(self, readers: Readers, changes: Changes) -> None:
         """08:00: last tickers and states of what expired, then the new listings."""
         for name, chain in self.market.chains.items():
             if chain.past is not None:
@@ -231,20 +244,16 @@ class DeribitServer:
                 created = wire.option_instrument(chain, chain.row_of[option])
                 self._send_lifecycle(readers, "creation", "option", chain.family.settlement, created)
 
-    def _push_state(
-        self, readers: dict[str, list[ServerConnection]], currency: str, kind: str, name: str, state: str
-    ) -> None:
+    def _push_state(self, readers: Readers, currency: str, kind: str, name: str, state: str) -> None:
         data = wire.instrument_state(self.market, name, state)
         self._send_lifecycle(readers, "state", kind, currency, data)
 
-    def _send_lifecycle(
-        self, readers: dict[str, list[ServerConnection]], event: str, kind: str, currency: str, data: wire.Json
-    ) -> None:
+    def _send_lifecycle(self, readers: Readers, event: str, kind: str, currency: str, data: wire.Json) -> None:
         for of_kind in (kind, "any"):
             for of_currency in (currency, "any"):
                 self._send(readers, f"instrument.{event}.{of_kind}.{of_currency}", data)
 
-    def _send(self, readers: dict[str, list[ServerConnection]], channel: str, data: object) -> None:
+    def _send(self, readers: Readers, channel: str, data: object) -> None:
         connections = readers.get(channel)
         if connections:
             broadcast(connections, encode(channel, data).decode())
