@@ -316,9 +316,9 @@ class Market:
     def _add_future(self, chain: Chain, name: str, expiry: Expiry | None, created_ms: int) -> None:
         if name in chain.futures:
             return
-        self._next_id += 1
         open_interest = round(float(self.rng.uniform(1e6, 1e9)), -1)
         chain.futures[name] = Future(name, expiry, self._next_id, created_ms, open_interest=open_interest)
+        self._next_id += 1
 
     def _raw_forward(self, chain: Chain, expiry: Expiry) -> float:
         ttm = (expiry.expiry_ns - self.now_ns) / NS_PER_YEAR

@@ -53,7 +53,8 @@ def test_the_recorded_tickers_greeks_are_reproduced_from_their_mark_iv(recorded:
     ttm = np.array([(i["expiration_timestamp"] - t["timestamp"]) * 1e6 / NS_PER_YEAR for i, t in recorded])
     cp = np.array([1.0 if i["option_type"] == "call" else -1.0 for i, _ in recorded])
     mark_iv = np.array([t["mark_iv"] for _, t in recorded])
-    # The venue's own volatility and forward have more digits than it shows: what they leave open is the tolerance.
+    # The venue's own volatility has more digits than it shows, which the bounds cover; its Greeks may be seconds older
+    # than their stamp, which the slack covers.
     bounds = [
         display_greeks(black(forward, strike, ttm, (mark_iv + shift) / 100.0, cp)) for shift in (-0.006, 0.0, 0.006)
     ]
@@ -61,7 +62,7 @@ def test_the_recorded_tickers_greeks_are_reproduced_from_their_mark_iv(recorded:
     for name in ("delta", "gamma", "vega", "theta", "rho"):
         shown = np.array([t["greeks"][name] for _, t in recorded])
         candidates = np.stack([b[name] for b in bounds])
-        slack = 5e-5 + 1e-4 * np.abs(shown)
+        slack = 5e-5 + 3e-4 * np.abs(shown)
         if name == "theta":  # where the premium is the bound, the venue takes it at a forward that it does not show
             bounded = np.abs(bounds[1][name] + model.price) < 1e-5
             assert 20 < bounded.sum() < 30

@@ -98,6 +98,7 @@ class DeribitServer:
                 process_request=self._before_handshake,
                 compression=None,
                 ping_interval=None,
+                open_timeout=CLOSE_S / 2,  # else a connection that never asks for anything would hold up close()
                 close_timeout=CLOSE_S / 2,
                 max_size=1024 * 1024,  # larger than the venue's own limit, which is answered with an error
                 logger=_log,
@@ -182,7 +183,10 @@ class DeribitServer:
     def _look_after_sessions(self, mono_ns: int) -> None:
         for connection, session in self.sessions.items():
             if connection.transport.get_write_buffer_size() > self.limits.write_buffer_bytes:
-                session.closing = session.closing or "connection_too_slow"
+                # A closing handshake would wait behind all that the client has not read.
+                _log.info("a client was dropped: connection_too_slow")
+                session.closing, session.ending, self._readers = "connection_too_slow", True, None
+                connection.transport.abort()
             for beat in session.beat(mono_ns):
                 broadcast((connection,), beat.decode())
             if session.closing is not None and not session.ending:
@@ -191,7 +195,7 @@ class DeribitServer:
                 self._end(connection, session.closing)
 
     def _end(self, connection: ServerConnection, reason: str) -> None:
-        """Close in the background: a client that does not read gets the time of a closing handshake, then is cut."""
+        """Close in the background: a client gets the time of a closing handshake, then is cut."""
         task = asyncio.create_task(connection.close(_POLICY_VIOLATION, reason), name="deribit-close")
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
