@@ -380,8 +380,7 @@ class Market:
         rows["mark_iv"] = np.round(100.0 * model.sigma, 2)
         rows["bid"], rows["ask"] = quotes.bid, quotes.ask
         rows["bid_size"], rows["ask_size"] = quotes.bid_size, quotes.ask_size
-        rows["bid_iv"] = display_iv(quotes.bid / to_premium, model)
-        rows["ask_iv"] = display_iv(quotes.ask / to_premium, model)
+        rows["bid_iv"], rows["ask_iv"] = (display_iv(side / to_premium, model) for side in (quotes.bid, quotes.ask))
         for name, values in display_greeks(model).items():
             rows[name] = values
         rows["eager"] = np.where(np.abs(rows["delta"] - 0.5 * rows["cp"]) < 0.48, 1.25, 0.4)
@@ -427,12 +426,12 @@ class Market:
     def _move_futures(self, chain: Chain) -> None:
         tick = chain.family.future_tick
         carry_8h = self.carry / 1095.0
-        for future in chain.futures.values():
+        draws = self.rng.random((len(chain.futures), 3)).tolist()
+        for future, (bid_size, ask_size, lean) in zip(chain.futures.values(), draws, strict=True):
             fair = self.spot.price * chain.family.index_ratio * (1.0 + carry_8h)
             if future.expiry is not None:
                 fair = self._raw_forward(chain, future.expiry)
             half = 1.0 if future.expiry is None else 3.0
-            bid_size, ask_size, lean = (float(x) for x in self.rng.random(3))
             future.mark = round(fair, 2)
             future.bid = math.floor((fair - half * tick * lean) / tick) * tick
             future.ask = future.bid + tick * (1.0 if future.expiry is None else math.ceil(4.0 * lean + 0.01))

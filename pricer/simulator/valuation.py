@@ -51,7 +51,8 @@ def display_iv(premium: Floats, model: BlackValues) -> Floats:
     """The volatility shown for a quote, in percent with two decimals: 0 for an empty side and below intrinsic value."""
     sigma, status = np.empty(premium.size), np.empty(premium.size, np.uint8)
     implied_vol_chain(premium, model.forward, model.strike, model.ttm, model.cp, sigma, status)
-    return np.round(100.0 * np.nan_to_num(np.where(premium > 0.0, sigma, 0.0), nan=0.0), 2)
+    shown: Floats = np.where((premium > 0.0) & (sigma > 0.0), 100.0 * sigma, 0.0).round(2)
+    return shown
 
 
 def display_greeks(model: BlackValues) -> dict[str, Floats]:
@@ -60,6 +61,6 @@ def display_greeks(model: BlackValues) -> dict[str, Floats]:
     per_day = model.theta / 365.0
     theta = np.where(days < 1.0, np.maximum(per_day * days, -model.price), per_day)
     rho = model.ttm * (model.forward * model.delta - model.price) / 100.0
-    shown = {"delta": model.delta, "gamma": model.gamma, "vega": model.vega / 100.0, "theta": theta, "rho": rho}
+    shown = np.stack((model.delta, model.gamma, model.vega / 100.0, theta, rho))
     # Adding 0.0 turns a rounded -0.0 into 0.0.
-    return {name: np.round(values, 5) + 0.0 for name, values in shown.items()}
+    return dict(zip(("delta", "gamma", "vega", "theta", "rho"), shown.round(5) + 0.0, strict=True))
