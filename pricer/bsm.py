@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pricer import pricing
-from pricer.pricing import Cp, Floats, Greeks, Number
+from pricer.pricing import Floats, Greeks, Sign, Signs
 
 __all__ = ["greeks", "implied_vol", "price"]
 
@@ -43,15 +43,21 @@ class _Carried(NamedTuple):
     dividend_yield: Floats
 
 
+@overload
+def price(
+    spot: float, strike: float, ttm: float, sigma: float, cp: Sign, rate: float = 0.0, dividend_yield: float = 0.0
+) -> float: ...
+@overload
 def price(
     spot: ArrayLike,
     strike: ArrayLike,
     ttm: ArrayLike,
     sigma: ArrayLike,
-    cp: Cp,
+    cp: Signs,
     rate: ArrayLike = 0.0,
     dividend_yield: ArrayLike = 0.0,
-) -> Number:
+) -> Floats: ...
+def price(spot: Any, strike: Any, ttm: Any, sigma: Any, cp: Signs, rate: Any = 0.0, dividend_yield: Any = 0.0) -> Any:
     """The premium today, exp(−r·ttm)·V at the forward; at ttm = 0 the intrinsic value, at sigma = 0 its limit."""
     carried = _carried(spot, ttm, rate, dividend_yield)
     return pricing.price(carried.forward, strike, ttm, sigma, cp, carried.discount)
@@ -59,34 +65,38 @@ def price(
 
 @overload
 def implied_vol(
-    premium: ArrayLike,
-    spot: ArrayLike,
-    strike: ArrayLike,
-    ttm: ArrayLike,
-    cp: Cp,
-    rate: ArrayLike = 0.0,
-    dividend_yield: ArrayLike = 0.0,
-) -> Number: ...
+    premium: float, spot: float, strike: float, ttm: float, cp: Sign, rate: float = 0.0, dividend_yield: float = 0.0
+) -> float: ...
 @overload
 def implied_vol(
     premium: ArrayLike,
     spot: ArrayLike,
     strike: ArrayLike,
     ttm: ArrayLike,
-    cp: Cp,
+    cp: Signs,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+) -> Floats: ...
+@overload
+def implied_vol(
+    premium: ArrayLike,
+    spot: ArrayLike,
+    strike: ArrayLike,
+    ttm: ArrayLike,
+    cp: Signs,
     rate: ArrayLike = 0.0,
     dividend_yield: ArrayLike = 0.0,
     *,
     status: Literal[True],
 ) -> tuple[Any, Any]: ...
 def implied_vol(
-    premium: ArrayLike,
-    spot: ArrayLike,
-    strike: ArrayLike,
-    ttm: ArrayLike,
-    cp: Cp,
-    rate: ArrayLike = 0.0,
-    dividend_yield: ArrayLike = 0.0,
+    premium: Any,
+    spot: Any,
+    strike: Any,
+    ttm: Any,
+    cp: Signs,
+    rate: Any = 0.0,
+    dividend_yield: Any = 0.0,
     *,
     status: bool = False,
 ) -> Any:
@@ -97,15 +107,23 @@ def implied_vol(
     return pricing.implied_vol(premium, carried.forward, strike, ttm, cp, carried.discount)
 
 
+@overload
+def greeks(
+    spot: float, strike: float, ttm: float, sigma: float, cp: Sign, rate: float = 0.0, dividend_yield: float = 0.0
+) -> Greeks[float]: ...
+@overload
 def greeks(
     spot: ArrayLike,
     strike: ArrayLike,
     ttm: ArrayLike,
     sigma: ArrayLike,
-    cp: Cp,
+    cp: Signs,
     rate: ArrayLike = 0.0,
     dividend_yield: ArrayLike = 0.0,
-) -> Greeks:
+) -> Greeks[Floats]: ...
+def greeks(
+    spot: Any, strike: Any, ttm: Any, sigma: Any, cp: Signs, rate: Any = 0.0, dividend_yield: Any = 0.0
+) -> Greeks[Any]:
     """The fourteen Greeks in the spot, by the formulas above; limits as `pricer.greeks` gives them."""
     forward, discount, e, r, q = _carried(spot, ttm, rate, dividend_yield)
     f = pricing.greeks(forward, strike, ttm, sigma, cp)

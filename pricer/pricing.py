@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,8 +29,9 @@ __all__ = ["Greeks", "VenueGreeks", "greeks", "implied_vol", "price", "venue_gre
 
 Floats: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.uint8]
-Number: TypeAlias = float | Floats
-Cp: TypeAlias = Any  # ±1 or a word, or an array-like of either
+Value = TypeVar("Value", float, Floats)
+Sign: TypeAlias = str | float  # ±1 or a word
+Signs: TypeAlias = Any  # either of them, or an array-like of them
 
 DAYS_PER_YEAR = 365.0
 
@@ -38,7 +39,7 @@ _WORDS = {"call": 1.0, "c": 1.0, "put": -1.0, "p": -1.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Greeks:
+class Greeks(Generic[Value]):
     """Raw partial derivatives of V, each times discount, with V = price: floats, or arrays of one shape.
 
     delta, gamma, speed in the forward; vega, volga, ultima in sigma (per 1.0); vanna = d²V/dF·dsigma,
@@ -46,38 +47,38 @@ class Greeks:
     fixed forward, sigma and discount; rho = -ttm·V, which is dV/dr at fixed forward with discount = exp(-r·ttm).
     """
 
-    price: Number
-    delta: Number
-    gamma: Number
-    vega: Number
-    theta: Number
-    rho: Number
-    vanna: Number
-    volga: Number
-    charm: Number
-    veta: Number
-    speed: Number
-    zomma: Number
-    color: Number
-    ultima: Number
+    price: Value
+    delta: Value
+    gamma: Value
+    vega: Value
+    theta: Value
+    rho: Value
+    vanna: Value
+    volga: Value
+    charm: Value
+    veta: Value
+    speed: Value
+    zomma: Value
+    color: Value
+    ultima: Value
 
 
 @dataclass(frozen=True, slots=True)
-class VenueGreeks:
+class VenueGreeks(Generic[Value]):
     """The five Greeks that venues publish, in one venue's scales."""
 
-    delta: Number
-    gamma: Number
-    vega: Number
-    theta: Number
-    rho: Number
+    delta: Value
+    gamma: Value
+    vega: Value
+    theta: Value
+    rho: Value
 
 
 @overload
-def price(forward: float, strike: float, ttm: float, sigma: float, cp: Cp, discount: float = 1.0) -> float: ...
+def price(forward: float, strike: float, ttm: float, sigma: float, cp: Sign, discount: float = 1.0) -> float: ...
 @overload
 def price(
-    forward: ArrayLike, strike: ArrayLike, ttm: ArrayLike, sigma: ArrayLike, cp: Cp, discount: ArrayLike = 1.0
+    forward: ArrayLike, strike: ArrayLike, ttm: ArrayLike, sigma: ArrayLike, cp: Signs, discount: ArrayLike = 1.0
 ) -> Floats: ...
 @overload
 def price(
@@ -85,7 +86,7 @@ def price(
     strike: ArrayLike,
     ttm: ArrayLike,
     sigma: ArrayLike,
-    cp: Cp,
+    cp: Signs,
     discount: ArrayLike = 1.0,
     *,
     status: Literal[True],
@@ -95,7 +96,7 @@ def price(
     strike: Any,
     ttm: Any,
     sigma: Any,
-    cp: Cp,
+    cp: Signs,
     discount: Any = 1.0,
     *,
     status: bool = False,
@@ -115,10 +116,12 @@ def price(
 
 
 @overload
-def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: Cp, discount: float = 1.0) -> float: ...
+def implied_vol(
+    premium: float, forward: float, strike: float, ttm: float, cp: Sign, discount: float = 1.0
+) -> float: ...
 @overload
 def implied_vol(
-    premium: ArrayLike, forward: ArrayLike, strike: ArrayLike, ttm: ArrayLike, cp: Cp, discount: ArrayLike = 1.0
+    premium: ArrayLike, forward: ArrayLike, strike: ArrayLike, ttm: ArrayLike, cp: Signs, discount: ArrayLike = 1.0
 ) -> Floats: ...
 @overload
 def implied_vol(
@@ -126,7 +129,7 @@ def implied_vol(
     forward: ArrayLike,
     strike: ArrayLike,
     ttm: ArrayLike,
-    cp: Cp,
+    cp: Signs,
     discount: ArrayLike = 1.0,
     *,
     status: Literal[True],
@@ -136,7 +139,7 @@ def implied_vol(
     forward: Any,
     strike: Any,
     ttm: Any,
-    cp: Cp,
+    cp: Signs,
     discount: Any = 1.0,
     *,
     status: bool = False,
@@ -160,25 +163,29 @@ def implied_vol(
 
 @overload
 def greeks(
-    forward: ArrayLike, strike: ArrayLike, ttm: ArrayLike, sigma: ArrayLike, cp: Cp, discount: ArrayLike = 1.0
-) -> Greeks: ...
+    forward: float, strike: float, ttm: float, sigma: float, cp: Sign, discount: float = 1.0
+) -> Greeks[float]: ...
+@overload
+def greeks(
+    forward: ArrayLike, strike: ArrayLike, ttm: ArrayLike, sigma: ArrayLike, cp: Signs, discount: ArrayLike = 1.0
+) -> Greeks[Floats]: ...
 @overload
 def greeks(
     forward: ArrayLike,
     strike: ArrayLike,
     ttm: ArrayLike,
     sigma: ArrayLike,
-    cp: Cp,
+    cp: Signs,
     discount: ArrayLike = 1.0,
     *,
     status: Literal[True],
-) -> tuple[Greeks, Any]: ...
+) -> tuple[Greeks[Any], Any]: ...
 def greeks(
     forward: Any,
     strike: Any,
     ttm: Any,
     sigma: Any,
-    cp: Cp,
+    cp: Signs,
     discount: Any = 1.0,
     *,
     status: bool = False,
@@ -198,9 +205,15 @@ def greeks(
     return (found, _shaped_codes(codes, shape)) if status else found
 
 
+@overload
 def venue_greeks(
-    venue: str, forward: ArrayLike, strike: ArrayLike, ttm: ArrayLike, sigma: ArrayLike, cp: Cp
-) -> VenueGreeks:
+    venue: str, forward: float, strike: float, ttm: float, sigma: float, cp: Sign
+) -> VenueGreeks[float]: ...
+@overload
+def venue_greeks(
+    venue: str, forward: ArrayLike, strike: ArrayLike, ttm: ArrayLike, sigma: ArrayLike, cp: Signs
+) -> VenueGreeks[Floats]: ...
+def venue_greeks(venue: str, forward: Any, strike: Any, ttm: Any, sigma: Any, cp: Signs) -> VenueGreeks[Any]:
     """Our Greeks in a venue's own scales and conventions, to hold against what it publishes.
 
     "deribit": delta as ours (dV/dF, not premium-adjusted), gamma to five decimals, vega per volatility point, rho per
@@ -216,7 +229,7 @@ def venue_greeks(
     return scale(greeks(forward, strike, ttm, sigma, cp), np.asarray(forward, float), np.asarray(ttm, float))
 
 
-def _deribit(ours: Greeks, forward: Floats, ttm: Floats) -> VenueGreeks:
+def _deribit(ours: Greeks[Any], forward: Floats, ttm: Floats) -> VenueGreeks[Any]:
     daily = np.asarray(ours.theta) / DAYS_PER_YEAR
     last_day = ttm < 1.0 / DAYS_PER_YEAR
     theta = np.where(last_day, np.maximum(daily, -np.asarray(ours.price)), daily)
@@ -226,7 +239,7 @@ def _deribit(ours: Greeks, forward: Floats, ttm: Floats) -> VenueGreeks:
     return VenueGreeks(*(float(value) if np.ndim(value) == 0 else np.asarray(value) for value in scaled))
 
 
-_VENUES: dict[str, Callable[[Greeks, Floats, Floats], VenueGreeks]] = {"deribit": _deribit}
+_VENUES: dict[str, Callable[[Greeks[Any], Floats, Floats], VenueGreeks[Any]]] = {"deribit": _deribit}
 
 
 def _one_option(a: Any, b: Any, c: Any, d: Any, cp: Any, discount: Any) -> bool:
@@ -249,7 +262,7 @@ def _sign(cp: object) -> float:
     raise ValueError(f'cp must be +1, -1, "call", "put", "C" or "P", not {cp!r}')
 
 
-def _signs(cp: Cp) -> Floats | float:
+def _signs(cp: Signs) -> Floats | float:
     if isinstance(cp, (str, int, float)):
         return _sign(cp)
     given = np.asarray(cp)
@@ -285,7 +298,7 @@ def _result(out: Floats, codes: Codes, shape: tuple[int, ...], status: bool) -> 
     return (_shaped(out, shape), _shaped_codes(codes, shape)) if status else _shaped(out, shape)
 
 
-def _shaped(row: Floats, shape: tuple[int, ...]) -> Number:
+def _shaped(row: Floats, shape: tuple[int, ...]) -> Any:
     return row.reshape(shape) if shape else float(row[0])
 
 
