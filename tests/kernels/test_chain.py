@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from pricer.kernels import black76, settlement
+from pricer.kernels import black76
 from pricer.kernels.chain import MODEL_FIELDS, model_values, quote_ivs
 from pricer.kernels.status import KernelStatus
 
@@ -125,15 +125,6 @@ def test_delta_forms_and_iv_error() -> None:
     np.testing.assert_allclose(out[ROW["iv_error"]], 0.0001 * FORWARD / vega, rtol=1e-14)
 
 
-def test_delta_coin_is_the_derivative_of_the_coin_premium() -> None:
-    step = 1.0
-    for k, s, c in zip(STRIKES, IV, CP, strict=True):
-        up, down = FORWARD + step, FORWARD - step
-        slope = (black76.price(up, k, TTM, s, c) / up - black76.price(down, k, TTM, s, c) / down) / (2 * step)
-        raw = black76.greeks(FORWARD, k, TTM, s, c)
-        assert settlement.delta_coin(raw[1], raw[0], FORWARD) == pytest.approx(slope, rel=1e-6)
-
-
 def test_a_nan_volatility_gives_nan_in_every_field_of_its_row_only() -> None:
     iv = IV.copy()
     iv[2] = np.nan
@@ -154,10 +145,3 @@ def test_iv_error_is_no_number_where_vega_vanishes() -> None:
     out = modelled(iv)
     assert out[ROW["vega"], 0] == 0.0
     assert math.isnan(out[ROW["iv_error"], 0])
-
-
-def test_premium_conversions_are_inverse_to_each_other() -> None:
-    assert settlement.premium_to_quote(0.05, FORWARD, True) == 3_000.0
-    assert settlement.premium_to_settlement(3_000.0, FORWARD, True) == 0.05
-    assert settlement.premium_to_quote(25.0, FORWARD, False) == 25.0
-    assert settlement.premium_to_settlement(25.0, FORWARD, False) == 25.0
