@@ -24,7 +24,8 @@ from pricer.errors import NotTradable, UnknownInstrument
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pricer.surfaces.surface import SurfaceSlice, VolSurface
+    from pricer.surfaces.slices import SurfaceSlice
+    from pricer.surfaces.surface import VolSurface
 
 # The quote family is made at the quote's own instant; a forward tick does not change it.
 VENUE_FIELDS = ("bid", "ask", "bid_size", "ask_size", "mark", "mark_iv")
@@ -332,8 +333,17 @@ class Snapshot:
 
     @property
     def surface(self) -> VolSurface | None:
-        """The published volatility surface; None until an expiry has been fitted."""
-        return self._only(self.surfaces, "surface")
+        """The published volatility surface at the forwards and time of this snapshot; None until one is fitted.
+
+        Smiles are fixed in log-moneyness, so a forward tick moves them along; that is done here, for who asks.
+        """
+        surface: VolSurface | None = self._only(self.surfaces, "surface")
+        living = [
+            block for block in self.blocks if block.fit is not None and not block.forward.reasons & Reason.EXPIRED
+        ]
+        if surface is None or len(living) != len(surface.slices):
+            return surface
+        return surface.at([block.ttm for block in living], [block.forward.value for block in living])
 
     @property
     def forwards(self) -> dict[int, UnderlyingValue]:

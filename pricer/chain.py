@@ -1,0 +1,211 @@
+"""One slice's columns: every option of one expiry as a struct of arrays, with row look-up and dirty rows.
+
+The engine owns these arrays and changes them in place; a `SliceBlock` is a copy of what they held at one moment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricer.adapters.events import OptionQuote, VenueMark
+from pricer.adapters.instruments import Instrument, SliceKey
+from pricer.conventions import NO_TIME, Reason, Status, ttm_years
+from pricer.snapshot import (
+    FIELD_INDEX,
+    STATUS_PAIRS,
+    VALUE_FIELDS,
+    SliceDefinition,
+)
+
+# A quote that stands still while its life shrinks by this share has another volatility in the fifth digit.
+TTM_MOVE = 1e-4
+
+BID, ASK = FIELD_INDEX["bid"], FIELD_INDEX["ask"]
+BID_SIZE, ASK_SIZE = FIELD_INDEX["bid_size"], FIELD_INDEX["ask_size"]
+MARK, MARK_IV = FIELD_INDEX["mark"], FIELD_INDEX["mark_iv"]
+
+
+def define(key: SliceKey, ordered: list[Instrument]) -> SliceDefinition:
+    """The static columns of one expiry, in the order given."""
+    first = ordered[0]
+    return SliceDefinition(
+        key=key,
+        underlying=first.underlying,
+        inverse=first.settlement == "inverse",
+        names=tuple(instrument.name for instrument in ordered),
+        rows={instrument.name: row for row, instrument in enumerate(ordered)},
+        strike=_frozen([instrument.strike for instrument in ordered]),
+        cp=_frozen([instrument.cp for instrument in ordered]),
+        tick_size=_frozen([instrument.tick_size for instrument in ordered]),
+        min_amount=_frozen([instrument.min_amount for instrument in ordered]),
+        contract_size=_frozen([instrument.contract_size for instrument in ordered]),
+        settlement_currency=first.settlement_currency,
+        quote_currency=first.quote_currency,
+    )
+
+
+def _steps(ordered: list[Instrument], n: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """The tick-size steps as columns: (from this price, this tick), one pair a step; an absent step is at infinity."""
+    depth = max(len(instrument.tick_steps) for instrument in ordered)
+    columns = [(np.full(n, np.inf), np.full(n, np.nan)) for _ in range(depth)]
+    for row, instrument in enumerate(ordered):
+        for (above, tick), step in zip(columns, instrument.tick_steps, strict=False):
+            above[row], tick[row] = step.above_price, step.tick_size
+    return columns
+
+
+def _frozen(values: list[float]) -> NDArray[np.float64]:
+    column = np.array(values, np.float64)
+    column.flags.writeable = False
+    return column
+
+
+class ChainSlice:
+    """The live columns of one expiry.
+
+    `values`, `status` and `reasons` are laid out as in `SliceBlock`. `quote_forward` and `quote_ttm` belong to the
+    instant of each row's quote. `flags` are reasons that concern a whole row: RESYNCING, NOT_TRADING.
+    """
+
+    def __init__(self, key: SliceKey, instruments: Iterable[Instrument]) -> None:
+        ordered = sorted(instruments, key=lambda instrument: (instrument.strike, -instrument.cp, instrument.name))
+        self.key = key
+        self.definition = define(key, ordered)
+        n = len(self.definition)
+        self.values = np.full((len(VALUE_FIELDS), n), np.nan)
+        self.status = np.full((len(STATUS_PAIRS), n), Status.INVALID, np.uint8)
+        self.reasons = np.full((len(STATUS_PAIRS), n), Reason.NO_QUOTE, np.uint64)
+        self.kernel_status = np.zeros((3, n), np.uint8)
+        self.quote_forward = np.full(n, np.nan)
+        self.quote_ttm = np.full(n, np.nan)
+        self.quote_mono_ns = np.full(n, NO_TIME, np.int64)
+        self.quote_received_ns = np.full(n, NO_TIME, np.int64)
+        self.quote_exchange_ns = np.full(n, NO_TIME, np.int64)
+        self.flags = np.zeros(n, np.uint64)
+        self.tick = self.definition.tick_size.copy()
+        self._tick_steps = _steps(ordered, n)
+        self.confirmed = False  # a message came since the last block was made
+        self._is_dirty = np.zeros(n, np.bool_)
+        self._dirty = np.empty(n, np.int64)
+        self._dirty_count = 0
+
+    def __len__(self) -> int:
+        return len(self.definition)
+
+    @property
+    def dirty_rows(self) -> NDArray[np.int64]:
+        """Rows whose quote changed since `clean`; a view."""
+        return self._dirty[: self._dirty_count]
+
+    def touch(self, row: int) -> None:
+        """Mark one row dirty."""
+        if not self._is_dirty[row]:
+            self._is_dirty[row] = True
+            self._dirty[self._dirty_count] = row
+            self._dirty_count += 1
+
+    def touch_all(self, rows: NDArray[np.int64]) -> None:
+        """Mark several rows dirty."""
+        fresh = rows[~self._is_dirty[rows]]
+        self._is_dirty[fresh] = True
+        self._dirty[self._dirty_count : self._dirty_count + len(fresh)] = fresh
+        self._dirty_count += len(fresh)
+
+    def clean(self) -> None:
+        """Forget the dirty rows."""
+        self._is_dirty[self.dirty_rows] = False
+        self._dirty_count = 0
+
+    def store_quote(self, row: int, quote: OptionQuote) -> bool:
+        """Put a quote into its row; False where the row already holds a newer one.
+
+        The row is dirty only where a number changed: a quote that is re-sent unchanged proves that its channel lives.
+        """
+        received = quote.received
+        forward = quote.forward if 0.0 < quote.forward < math.inf else math.nan
+        exchange_ns = NO_TIME if quote.exchange_ns is None else quote.exchange_ns
+        if exchange_ns != NO_TIME and exchange_ns < self.quote_exchange_ns[row]:
+            return False
+        ttm = ttm_years(self.key.expiry_ns, received.wall_ns if exchange_ns == NO_TIME else exchange_ns)
+        self.quote_mono_ns[row] = received.mono_ns
+        self.quote_received_ns[row] = received.wall_ns
+        self.quote_exchange_ns[row] = exchange_ns
+        flags = int(self.flags[row]) & ~int(Reason.RESYNCING | Reason.NOT_TRADING)
+        if quote.state != "open":
+            flags |= int(Reason.NOT_TRADING)
+        changed = (
+            _differs(self.values[BID, row], quote.bid)
+            or _differs(self.values[ASK, row], quote.ask)
+            or _differs(self.quote_forward[row], forward)
+            or abs(ttm - self.quote_ttm[row]) > TTM_MOVE * ttm
+            or flags != int(self.flags[row])
+            or self.status[0, row] == Status.STALE
+            or self.status[1, row] == Status.STALE
+        )
+        self.confirmed = True
+        self.values[BID_SIZE, row] = quote.bid_size
+        self.values[ASK_SIZE, row] = quote.ask_size
+        if changed:
+            self.flags[row] = flags
+            self.values[BID, row] = quote.bid
+            self.values[ASK, row] = quote.ask
+            self.quote_forward[row] = forward
+            self.quote_ttm[row] = ttm
+            self.touch(row)
+        return True
+
+    def store_mark(self, row: int, mark: VenueMark) -> None:
+        """Put the venue's own mark beside our numbers; nothing of ours depends on it."""
+        self.confirmed = True
+        self.values[MARK, row] = mark.mark
+        self.values[MARK_IV, row] = mark.mark_iv
+
+    def update_ticks(self, rows: NDArray[np.int64]) -> None:
+        """The price step that applies where these rows are quoted: at the ask, or at the bid where there is no ask."""
+        ask = self.values[ASK, rows]
+        price = np.where(np.isnan(ask), self.values[BID, rows], ask)
+        tick = self.definition.tick_size[rows]
+        for above, step in self._tick_steps:
+            tick = np.where(price >= above[rows], step[rows], tick)
+        self.tick[rows] = tick
+
+    def flag(self, row: int, reason: Reason) -> None:
+        """Set a row-wide reason; it stays until the next quote of the row."""
+        self.flags[row] |= np.uint64(reason)
+        self.touch(row)
+
+    def suspect(self) -> None:
+        """The connection is gone: every quote is RESYNCING until its next message."""
+        quoted = np.flatnonzero(self.quote_mono_ns != NO_TIME)
+        self.flags[quoted] |= np.uint64(Reason.RESYNCING)
+        self.touch_all(quoted)
+
+    def rebuilt(self, instruments: Iterable[Instrument]) -> ChainSlice:
+        """The same slice with another list of instruments; rows that stay keep all they hold."""
+        new = ChainSlice(self.key, instruments)
+        kept = [name for name in new.definition.names if name in self.definition.rows]
+        to = np.array([new.definition.rows[name] for name in kept], np.int64)
+        source = np.array([self.definition.rows[name] for name in kept], np.int64)
+        for name in ("values", "status", "reasons", "kernel_status"):
+            getattr(new, name)[:, to] = getattr(self, name)[:, source]
+        for name in (
+            "quote_forward",
+            "quote_ttm",
+            "quote_mono_ns",
+            "quote_received_ns",
+            "quote_exchange_ns",
+            "flags",
+            "tick",
+        ):
+            getattr(new, name)[to] = getattr(self, name)[source]
+        new.touch_all(np.arange(len(new), dtype=np.int64))
+        return new
+
+
+def _differs(old: float, new: float) -> bool:
+    """Unequal, where NaN equals NaN."""
+    return bool(old != new and (old == old or new == new))

@@ -1,0 +1,499 @@
+"""The engine: events in, snapshots out. Synchronous and sans-I/O; it owns the arrays and never asks the time.
+
+`apply` stores facts and marks rows dirty. `price` recomputes what they touched: quote volatilities of the dirty rows,
+the smile of their slice, and the slice's model numbers; everything else is shared with the snapshot before.
+`next_deadline` says when silence itself becomes news.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricer.adapters.events import (
+    AnyEvent,
+    FeedStatus,
+    InstrumentChanged,
+    InstrumentExpired,
+    InstrumentListed,
+    OptionQuote,
+    SubscriptionRejected,
+    UnderlyingPrice,
+    VenueMark,
+)
+from pricer.adapters.instruments import Instrument, SliceKey
+from pricer.chain import ChainSlice
+from pricer.clock import Clock, Instant, SystemClock
+from pricer.conventions import NO_REASON, NO_TIME, Reason, Status, ttm_years
+from pricer.fitting import SliceChange, SurfaceKeeper
+from pricer.kernels import chain as chain_kernels
+from pricer.snapshot import FIRST_MODEL, FIRST_QUOTE_IV, FeedHealth, SliceBlock, Snapshot, UnderlyingValue
+from pricer.statuses import IV, MID_IV, expire, rate_model, rate_quotes
+from pricer.underlying import ForwardTracker, IndexTracker, PerpetualTracker
+
+log = logging.getLogger("pricer.engine")
+
+FAR_FUTURE = 2**63 - 1
+# An expired slice stays visible this long, frozen and marked, so that every consumer sees why it went.
+EXPIRED_STAYS_NS = 10_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The limits behind the statuses, integer nanoseconds unless said otherwise.
+
+    `quote_max_age_ns`: a Deribit ticker is re-sent every 5 s, so 12 s of silence means a lost channel.
+    `forward_move`: a relative move of the forward below this re-prices nothing (0.1 bp).
+    `reprice_every_ns`: model numbers are renewed this often for the passing of time alone.
+    `settlement_window_ns`: before expiry the payoff is an average of the index, which Black-76 does not know.
+    `wide_spread_iv`: a bid-ask wider than this volatility makes the mid DEGRADED.
+    """
+
+    quote_max_age_ns: int = 12_000_000_000
+    forward_max_age_ns: int = 2_000_000_000
+    last_good_ns: int = 10_000_000_000
+    publish_every_ns: int = 250_000_000
+    reprice_every_ns: int = 1_000_000_000
+    settlement_window_ns: int = 1_800_000_000_000
+    forward_move: float = 1e-5
+    wide_spread_iv: float = 0.25
+
+
+DEFAULT_SETTINGS = EngineSettings()
+
+
+class _Family:
+    """What the options of one (venue, price index) share."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.index = IndexTracker()
+        self.perpetual = PerpetualTracker()
+        self.keeper = SurfaceKeeper(settings.last_good_ns)
+
+
+class _Expiry:
+    """One slice at work: its columns, its forward, and the block that was last published."""
+
+    def __init__(self, key: SliceKey, family: _Family, first: Instrument) -> None:
+        self.key = key
+        self.family = family
+        self.instruments: dict[str, Instrument] = {}
+        self.relisted = False
+        self.chain = ChainSlice(key, [first])
+        self.forward = ForwardTracker()
+        self.block: SliceBlock | None = None
+        self.rating: tuple[Status, Reason] | None = None
+        self.fresh_until = FAR_FUTURE
+
+
+class _Work(NamedTuple):
+    """One living slice during one `price`."""
+
+    expiry: _Expiry
+    forward: UnderlyingValue
+    ttm: float
+    quotes_changed: bool
+
+
+class Engine:
+    """Prices whole option chains from events.
+
+    `clock` is only handed to snapshots, whose readers refuse numbers that have grown too old; the engine itself takes
+    every instant as an argument. `counters` names what was dropped and why.
+    """
+
+    def __init__(self, settings: EngineSettings = DEFAULT_SETTINGS, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.counters: Counter[str] = Counter()
+        self._clock = clock or SystemClock()
+        self._families: dict[tuple[str, str], _Family] = {}
+        self._expiries: dict[SliceKey, _Expiry] = {}
+        self._rows: dict[tuple[str, str], tuple[_Expiry, int]] = {}
+        self._listed: dict[tuple[str, str], _Expiry] = {}
+        self._feeds: dict[tuple[str, str], FeedHealth] = {}
+        self._version = 0
+        self._deadline: int | None = None
+        self._handlers = {
+            OptionQuote: self._on_quote,
+            VenueMark: self._on_mark,
+            UnderlyingPrice: self._on_underlying,
+            InstrumentListed: self._on_definition,
+            InstrumentChanged: self._on_definition,
+            InstrumentExpired: self._on_expired,
+            SubscriptionRejected: self._on_rejected,
+            FeedStatus: self._on_feed,
+        }
+
+    def apply(self, event: AnyEvent) -> None:
+        """Take one fact. What does not concern a known instrument is counted and dropped."""
+        self._handlers[type(event)](event)  # type: ignore[operator]
+
+    def price(self, now: Instant, informing: Reason = NO_REASON) -> Snapshot:
+        """Recompute what changed and publish. `informing` reasons (REPLAY, CONFLATED ...) go with every row."""
+        self._relist()
+        works = self._prepare(now)
+        self._refit(works, now)
+        for work in works:
+            self._finish(work, now)
+        blocks = [expiry.block for expiry in self._in_order() if expiry.block is not None]
+        self._version += 1
+        self._deadline = self._earliest_change(now)
+        limit = self.settings.forward_max_age_ns
+        return Snapshot(
+            version=self._version,
+            computed=now,
+            blocks=tuple(blocks),
+            indices={key[1]: family.index.published(now, limit) for key, family in self._families.items()},
+            perpetuals={key[1]: family.perpetual.published(now, limit) for key, family in self._families.items()},
+            surfaces={
+                key[1]: family.keeper.surface
+                for key, family in self._families.items()
+                if family.keeper.surface is not None
+            },
+            feeds=tuple(self._feeds.values()),
+            clock=self._clock,
+            reasons=informing,
+        )
+
+    def next_deadline(self) -> int | None:
+        """The `mono_ns` at which `price` is due even if nothing arrives; None before the first snapshot."""
+        return self._deadline
+
+    # Events
+
+    def _on_quote(self, quote: OptionQuote) -> None:
+        found = self._rows.get((quote.venue, quote.instrument)) or self._find(quote.venue, quote.instrument)
+        if found is None:
+            return
+        expiry, row = found
+        if quote.received.wall_ns >= expiry.key.expiry_ns:
+            self.counters["quote_after_expiry"] += 1
+            return
+        if not expiry.chain.store_quote(row, quote):
+            self.counters["quote_out_of_order"] += 1
+            return
+        expiry.family.index.update(quote.index, quote.exchange_ns, quote.received)
+        expiry.forward.update(quote.forward, quote.index, quote.exchange_ns, quote.received)
+        expiry.fresh_until = min(expiry.fresh_until, quote.received.mono_ns + self.settings.quote_max_age_ns)
+
+    def _on_mark(self, mark: VenueMark) -> None:
+        found = self._rows.get((mark.venue, mark.instrument)) or self._find(mark.venue, mark.instrument)
+        if found is not None:
+            expiry, row = found
+            expiry.chain.store_mark(row, mark)
+
+    def _on_underlying(self, price: UnderlyingPrice) -> None:
+        family = self._family(price.venue, price.price_index)
+        if price.kind == "index":
+            family.index.update(price.price, price.exchange_ns, price.received)
+        elif price.kind == "perpetual":
+            family.perpetual.store(price)
+
+    def _on_definition(self, event: InstrumentListed | InstrumentChanged) -> None:
+        instrument = event.definition
+        key = instrument.slice_key
+        if instrument.kind != "option" or key is None:
+            return
+        if event.received.wall_ns >= key.expiry_ns:
+            self.counters["listed_after_expiry"] += 1
+            return
+        expiry = self._expiries.get(key)
+        if expiry is None:
+            expiry = self._expiries[key] = _Expiry(key, self._family(key.venue, key.price_index), instrument)
+        if expiry.instruments.get(instrument.name) != instrument:
+            expiry.instruments[instrument.name] = instrument
+            expiry.relisted = True
+            self._listed[instrument.venue, instrument.name] = expiry
+
+    def _on_expired(self, event: InstrumentExpired) -> None:
+        expiry = self._listed.get((event.venue, event.instrument))
+        # At the expiry itself the time guard freezes the whole slice and shows it once more.
+        if expiry is not None and event.received.wall_ns < expiry.key.expiry_ns:
+            expiry.instruments.pop(event.instrument, None)
+            expiry.relisted = True
+
+    def _on_rejected(self, event: SubscriptionRejected) -> None:
+        found = self._find(event.venue, event.instrument)
+        if found is not None:
+            expiry, row = found
+            expiry.chain.flag(row, Reason.NOT_TRADING)
+
+    def _on_feed(self, event: FeedStatus) -> None:
+        self._feeds[event.venue, event.connection] = FeedHealth(
+            event.venue, event.connection, event.state, event.reason, event.received
+        )
+        if event.state != "closed":
+            return
+        for expiry in self._expiries.values():
+            if expiry.key.venue == event.venue:
+                expiry.forward.suspect()
+                expiry.family.index.suspect()
+                expiry.family.perpetual.suspect()
+                expiry.chain.suspect()
+
+    # Instruments
+
+    def _family(self, venue: str, price_index: str) -> _Family:
+        key = (venue, price_index)
+        if key not in self._families:
+            self._families[key] = _Family(self.settings)
+        return self._families[key]
+
+    def _find(self, venue: str, name: str) -> tuple[_Expiry, int] | None:
+        """The row of a listed instrument, also where it was listed after the last `price`."""
+        if (venue, name) in self._listed:
+            self._relist()
+        found = self._rows.get((venue, name))
+        if found is None:
+            self.counters["unknown_instrument"] += 1
+        return found
+
+    def _relist(self) -> None:
+        """Rebuild the columns of every slice whose list of instruments changed: once, however many were listed."""
+        for expiry in [expiry for expiry in self._expiries.values() if expiry.relisted]:
+            expiry.relisted = False
+            self._forget_rows(expiry)
+            if not expiry.instruments:
+                self._remove(expiry)
+                continue
+            expiry.chain = expiry.chain.rebuilt(expiry.instruments.values())
+            expiry.block = None
+            for name, row in expiry.chain.definition.rows.items():
+                self._rows[expiry.key.venue, name] = (expiry, row)
+                if expiry.instruments[name].state != "open":
+                    expiry.chain.flag(row, Reason.NOT_TRADING)
+
+    def _remove(self, expiry: _Expiry) -> None:
+        self._forget_rows(expiry)
+        for name in expiry.instruments:
+            self._listed.pop((expiry.key.venue, name), None)
+        expiry.family.keeper.drop(expiry.key.expiry_ns)
+        self._expiries.pop(expiry.key, None)
+
+    def _forget_rows(self, expiry: _Expiry) -> None:
+        for name in expiry.chain.definition.names:
+            self._rows.pop((expiry.key.venue, name), None)
+
+    def _in_order(self) -> list[_Expiry]:
+        return [self._expiries[key] for key in sorted(self._expiries)]
+
+    # Pricing
+
+    def _prepare(self, now: Instant) -> list[_Work]:
+        """Forwards and quote volatilities of the living slices; the expired ones are frozen."""
+        works = []
+        for expiry in self._in_order():
+            if now.wall_ns >= expiry.key.expiry_ns:
+                self._price_expired(expiry, now)
+                continue
+            settings = self.settings
+            forward = expiry.forward.published(
+                expiry.family.index, now, settings.forward_max_age_ns, settings.quote_max_age_ns
+            )
+            self._touch_newly_stale(expiry, now)
+            changed = len(expiry.chain.dirty_rows) > 0
+            if changed:
+                self._price_quotes(expiry.chain, now)
+            works.append(_Work(expiry, forward, ttm_years(expiry.key.expiry_ns, now.wall_ns), changed))
+        return works
+
+    def _refit(self, works: list[_Work], now: Instant) -> None:
+        """The smiles whose quotes changed, one step a family."""
+        changes: dict[_Family, list[SliceChange]] = {}
+        for work in works:
+            if work.quotes_changed and np.isfinite(work.forward.value):
+                change = SliceChange(work.expiry.chain, work.forward.value, work.ttm)
+                changes.setdefault(work.expiry.family, []).append(change)
+        for family, changed in changes.items():
+            family.keeper.refit(changed, now)
+
+    def _finish(self, work: _Work, now: Instant) -> None:
+        """Model numbers where something they depend on moved, and the slice's block."""
+        expiry, forward = work.expiry, work.forward
+        rating = self._rating(expiry, forward, now)
+        block = expiry.block
+        if block is None or work.quotes_changed or self._is_due(expiry, block, forward, rating, now):
+            expiry.rating = rating
+            self._price_model(expiry, forward, work.ttm, rating)
+            expiry.block = self._publish(expiry, forward, work.ttm, now)
+        elif expiry.chain.confirmed or forward.received != block.forward.received:
+            expiry.block = self._confirm(expiry, block, forward, now)
+        expiry.chain.confirmed = False
+
+    def _touch_newly_stale(self, expiry: _Expiry, now: Instant) -> None:
+        """Rows whose quotes have just grown too old are dirty: their statuses and their slice's fit change."""
+        if now.mono_ns <= expiry.fresh_until:
+            return
+        chain = expiry.chain
+        oldest = now.mono_ns - self.settings.quote_max_age_ns
+        mono = chain.quote_mono_ns
+        live = (chain.status[:3] < Status.STALE).any(axis=0)
+        chain.touch_all(np.flatnonzero(live & (mono < oldest)))
+        fresh = mono[mono >= oldest]
+        expiry.fresh_until = int(fresh.min()) + self.settings.quote_max_age_ns if len(fresh) else FAR_FUTURE
+
+    def _price_quotes(self, chain: ChainSlice, now: Instant) -> None:
+        rows = chain.dirty_rows
+        definition = chain.definition
+        chain_kernels.quote_ivs(
+            rows,
+            len(rows),
+            chain.values[0],
+            chain.values[1],
+            chain.quote_forward,
+            chain.quote_ttm,
+            definition.strike,
+            definition.cp,
+            definition.inverse,
+            chain.values[FIRST_QUOTE_IV : FIRST_QUOTE_IV + 3],
+            chain.kernel_status,
+        )
+        chain.update_ticks(rows)
+        rate_quotes(chain, rows, now.mono_ns, self.settings.quote_max_age_ns, self.settings.wide_spread_iv)
+        chain.clean()
+
+    def _rating(self, expiry: _Expiry, forward: UnderlyingValue, now: Instant) -> tuple[Status, Reason]:
+        """What the slice's forward, fit and nearness to settlement earn for all its model numbers."""
+        status, reasons = expiry.family.keeper.rating(expiry.key.expiry_ns, now)
+        status, reasons = max(status, forward.status), reasons | forward.reasons
+        if expiry.key.expiry_ns - now.wall_ns <= self.settings.settlement_window_ns:
+            status, reasons = max(status, Status.DEGRADED), reasons | Reason.SETTLING
+        return status, reasons
+
+    def _is_due(
+        self,
+        expiry: _Expiry,
+        block: SliceBlock,
+        forward: UnderlyingValue,
+        rating: tuple[Status, Reason],
+        now: Instant,
+    ) -> bool:
+        """Whether model numbers must be made again although no quote changed."""
+        if rating != expiry.rating or now.mono_ns - block.computed.mono_ns >= self.settings.reprice_every_ns:
+            return True
+        move = abs(forward.value - block.forward.value)
+        return bool(np.isfinite(forward.value)) and not move <= self.settings.forward_move * block.forward.value
+
+    def _price_model(
+        self, expiry: _Expiry, forward: UnderlyingValue, ttm: float, rating: tuple[Status, Reason]
+    ) -> None:
+        chain, fit = expiry.chain, expiry.family.keeper.state(expiry.key.expiry_ns).slice
+        definition = chain.definition
+        extrapolated: NDArray[np.bool_] | None = None
+        if fit is None or fit.smile is None or not np.isfinite(forward.value):
+            chain.values[IV] = chain.values[MID_IV]
+        else:
+            chain.values[IV] = fit.smile.at(forward.value, ttm).iv(definition.strike)
+            k = np.log(definition.strike / forward.value)
+            extrapolated = (k < fit.k_min - K_MARGIN) | (k > fit.k_max + K_MARGIN)
+        chain_kernels.model_values(
+            len(chain),
+            chain.values[IV],
+            forward.value,
+            expiry.family.index.value,
+            ttm,
+            definition.strike,
+            definition.cp,
+            chain.tick * forward.value if definition.inverse else chain.tick,
+            1.0,
+            definition.inverse,
+            chain.values[FIRST_MODEL:],
+        )
+        rate_model(chain, rating[0], rating[1], extrapolated)
+
+    def _price_expired(self, expiry: _Expiry, now: Instant) -> None:
+        """Freeze the last values, show them for a while as EXPIRED, then let the slice go."""
+        block = expiry.block
+        if block is None or now.wall_ns - expiry.key.expiry_ns > EXPIRED_STAYS_NS:
+            self._remove(expiry)
+        elif not block.forward.reasons & Reason.EXPIRED:
+            expiry.family.keeper.drop(expiry.key.expiry_ns)
+            expire(expiry.chain)
+            last = block.forward
+            frozen = replace(last, status=Status.STALE, reasons=last.reasons | Reason.EXPIRED)
+            expiry.block = self._publish(expiry, frozen, 0.0, now)
+
+    # Publishing
+
+    def _publish(self, expiry: _Expiry, forward: UnderlyingValue, ttm: float, now: Instant) -> SliceBlock:
+        """Copy the slice's columns, once, into a block that nobody changes again."""
+        chain = expiry.chain
+        state = expiry.family.keeper.state(expiry.key.expiry_ns)
+        return SliceBlock(
+            definition=chain.definition,
+            values=_read_only(chain.values),
+            status=_read_only(chain.status),
+            reasons=_read_only(chain.reasons),
+            quote_mono_ns=_read_only(chain.quote_mono_ns),
+            quote_received_ns=_read_only(chain.quote_received_ns),
+            quote_exchange_ns=_read_only(chain.quote_exchange_ns),
+            quote_valid_until_ns=self._quotes_valid_until(chain),
+            model_valid_until_ns=self._model_valid_until(expiry, forward, now),
+            forward=forward,
+            fitted=state.fitted,
+            fit=state.slice,
+            computed=now,
+            ttm=ttm,
+            version=self._version + 1,
+        )
+
+    def _confirm(self, expiry: _Expiry, block: SliceBlock, forward: UnderlyingValue, now: Instant) -> SliceBlock:
+        """The same numbers, confirmed by newer messages: only sizes, venue marks and instants move.
+
+        The numbers were made at the forward of the last pricing; a move too small to re-price keeps that value.
+        """
+        chain = expiry.chain
+        confirmed = replace(
+            block,
+            forward=replace(forward, value=block.forward.value),
+            model_valid_until_ns=self._model_valid_until(expiry, forward, now),
+            version=self._version + 1,
+        )
+        if not chain.confirmed:
+            return confirmed
+        return replace(
+            confirmed,
+            values=_read_only(chain.values),
+            quote_mono_ns=_read_only(chain.quote_mono_ns),
+            quote_received_ns=_read_only(chain.quote_received_ns),
+            quote_exchange_ns=_read_only(chain.quote_exchange_ns),
+            quote_valid_until_ns=self._quotes_valid_until(chain),
+        )
+
+    def _quotes_valid_until(self, chain: ChainSlice) -> NDArray[np.int64]:
+        mono = chain.quote_mono_ns
+        lost = (mono == NO_TIME) | ((chain.flags & np.uint64(Reason.RESYNCING | Reason.EXPIRED)) != 0)
+        until = np.where(lost, NO_TIME, mono + self.settings.quote_max_age_ns)
+        until.flags.writeable = False
+        return until
+
+    def _model_valid_until(self, expiry: _Expiry, forward: UnderlyingValue, now: Instant) -> int:
+        """Until the forward grows old, the last good fit turns stale, or the option expires: what comes first."""
+        expires = now.mono_ns + max(expiry.key.expiry_ns - now.wall_ns, 0)
+        turns_stale = expiry.family.keeper.turns_stale_ns(expiry.key.expiry_ns)
+        return min(forward.valid_until_ns, expires, FAR_FUTURE if turns_stale is None else turns_stale)
+
+    def _earliest_change(self, now: Instant) -> int:
+        """When the passing of time alone changes something, at the latest after `publish_every_ns`."""
+        earliest = now.mono_ns + self.settings.publish_every_ns
+        for expiry in self._expiries.values():
+            block = expiry.block
+            for at in (expiry.fresh_until, FAR_FUTURE if block is None else block.model_valid_until_ns):
+                if now.mono_ns <= at < earliest:
+                    earliest = at + 1
+        return earliest
+
+
+# Strikes within this log-moneyness beyond the outermost fitted quote still count as quoted.
+K_MARGIN = 1e-9
+
+
+def _read_only(array: NDArray[np.generic]) -> NDArray:  # type: ignore[type-arg]
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy

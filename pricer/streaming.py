@@ -1,0 +1,390 @@
+"""`pricer.live`: feed, adapter and engine on a thread of their own, snapshots out through one-slot mailboxes.
+
+The engine's loop never waits for a reader: a mailbox holds the newest snapshot only, and callbacks run on threads of
+their own. So neither a blocking callback nor a slow consumer holds up a tick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricer.adapters import ADAPTERS
+from pricer.adapters.events import AnyEvent
+from pricer.adapters.feed import Feed, FeedLimits
+from pricer.clock import Clock, Instant, SystemClock
+from pricer.conventions import NO_REASON, Reason
+from pricer.engine import DEFAULT_SETTINGS, Engine, EngineSettings
+from pricer.errors import ConfigError, VolstreamError
+from pricer.pricing import warmup
+from pricer.snapshot import Snapshot
+
+log = logging.getLogger("pricer.streaming")
+
+Publish = Literal["when_drained", "every_event"] | int
+
+# A callback that fails this often in a row is not going to recover by being called again.
+MAX_CALLBACK_FAILURES = 5
+# How long close() waits for the engine's thread; the feed itself ends within 5 s from any state.
+CLOSE_TIMEOUT_S = 6.0
+
+
+class Mailbox:
+    """One slot, the newest snapshot wins. One reader: a coroutine on any loop, or a thread.
+
+    `dropped` counts the snapshots that were replaced before they were read.
+    """
+
+    def __init__(self, on_close: Callable[[Mailbox], None] = lambda mailbox: None) -> None:
+        self.dropped = 0
+        self._changed = threading.Condition()
+        self._slot: Snapshot | None = None
+        self._error: VolstreamError | None = None
+        self._closed = False
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+        self._on_close = on_close
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Leave a snapshot for the reader; never blocks, callable from any thread."""
+        with self._changed:
+            if self._closed:
+                return
+            self.dropped += self._slot is not None
+            self._slot = snapshot
+            self._wake()
+
+    def close(self, error: VolstreamError | None = None) -> None:
+        """End the reader's iteration, with `error` if given."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed, self._error = True, error
+            self._wake()
+        self._on_close(self)
+
+    def get(self, timeout: float | None = None) -> Snapshot | None:
+        """Wait for a snapshot on this thread; None when closed, or after `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._slot is not None or self._closed, timeout)
+            return self._take()
+
+    def __aiter__(self) -> AsyncIterator[Snapshot]:
+        return self
+
+    async def __anext__(self) -> Snapshot:
+        while True:
+            with self._changed:
+                snapshot = self._take()
+                if snapshot is not None:
+                    return snapshot
+                if self._closed:
+                    raise StopAsyncIteration
+                loop = asyncio.get_running_loop()
+                arrived: asyncio.Future[None] = loop.create_future()
+                self._waiter = (loop, arrived)
+            await arrived
+
+    def _take(self) -> Snapshot | None:
+        snapshot, self._slot = self._slot, None
+        if snapshot is None and self._error is not None:
+            raise self._error
+        return snapshot
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        if self._waiter is not None:
+            (loop, arrived), self._waiter = self._waiter, None
+            try:
+                loop.call_soon_threadsafe(_resolve, arrived)
+            except RuntimeError:  # the reader's loop has ended, and the reader with it
+                log.debug("a mailbox outlived its reader's event loop")
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Latencies:
+    """The last `size` latencies in nanoseconds: from the socket read of a snapshot's oldest frame to publication."""
+
+    def __init__(self, size: int = 8192) -> None:
+        self.count = 0
+        self._ring = np.zeros(size, np.int64)
+
+    def add(self, latency_ns: int) -> None:
+        self._ring[self.count % len(self._ring)] = latency_ns
+        self.count += 1
+
+    def values(self) -> NDArray[np.int64]:
+        """What the ring holds, in no particular order; empty before the first snapshot."""
+        return self._ring[: min(self.count, len(self._ring))].copy()
+
+
+class Subscription:
+    """A callback that gets every newest snapshot on a thread of its own. `error` says why it was suspended."""
+
+    def __init__(self, callback: Callable[[Snapshot], object], mailbox: Mailbox, stats: Counter[str]) -> None:
+        self.error: BaseException | None = None
+        self._callback = callback
+        self._mailbox = mailbox
+        self._stats = stats
+        self._thread = threading.Thread(target=self._run, name="volstream-callback", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop calling; a call that is under way ends by itself."""
+        self._mailbox.close()
+
+    def _run(self) -> None:
+        failures = 0
+        while (snapshot := self._mailbox.get()) is not None:
+            try:
+                self._callback(snapshot)
+                failures = 0
+            except Exception as error:  # somebody else's code: counted, logged, and kept on `error`
+                failures += 1
+                self.error = error
+                self._stats["callback_errors"] += 1
+                log.warning("a snapshot callback failed (%d in a row)", failures, exc_info=error)
+            if failures >= MAX_CALLBACK_FAILURES:
+                self._stats["callbacks_suspended"] += 1
+                log.error("the callback %r is suspended after %d failures in a row", self._callback, failures)
+                self._mailbox.close()
+
+
+class LiveStream:
+    """A running feed and engine. Iterate it for snapshots, or take `latest`, or subscribe.
+
+    Errors that end the engine's thread reach every reader; they are never swallowed.
+    """
+
+    def __init__(
+        self,
+        feed_of: Callable[[Callable[[list[AnyEvent], Instant], None]], Feed],
+        engine: Engine,
+        clock: Clock,
+        publish: Publish,
+        timeout: float | None,
+    ) -> None:
+        self.stats: Counter[str] = Counter()
+        self.latencies = Latencies()
+        self._feed_of = feed_of
+        self._engine = engine
+        self._clock = clock
+        self._publish = publish
+        self._timeout = timeout
+        self._latest: Snapshot | None = None
+        self._mailboxes: set[Mailbox] = set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: asyncio.Event | None = None
+        self._wake: asyncio.Event | None = None
+        self._frames = 0  # since the last snapshot, and when the first of them was read:
+        self._oldest_frame: Instant | None = None
+        self._own: Mailbox | None = None
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """The newest snapshot; None before the first."""
+        return self._latest
+
+    @property
+    def engine(self) -> Engine:
+        """The engine itself: its `counters` and `settings`. Its methods belong to its own thread."""
+        return self._engine
+
+    def subscribe(self) -> Mailbox:
+        """A mailbox of its own for one more reader; it starts with the newest snapshot."""
+        mailbox = Mailbox(self._forget)
+        with self._lock:
+            self._mailboxes.add(mailbox)
+        if self._latest is not None:
+            mailbox.put(self._latest)
+        return mailbox
+
+    def on_snapshot(self, callback: Callable[[Snapshot], object]) -> Subscription:
+        """Call `callback(snapshot)` on a thread of its own, newest snapshot first, older ones skipped.
+
+        A callback that raises is logged and counted in `stats`; after 5 failures in a row it is suspended.
+        """
+        return Subscription(callback, self.subscribe(), self.stats)
+
+    async def __aenter__(self) -> Self:
+        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._own = self.subscribe()
+        self._thread = threading.Thread(target=self._run, args=(loop, started), name="volstream-engine", daemon=True)
+        self._thread.start()
+        try:
+            await started
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> AsyncIterator[Snapshot]:
+        if self._own is None:
+            raise VolstreamError("a live stream is opened first: async with pricer.live(...) as stream")
+        return self._own
+
+    async def close(self) -> None:
+        """Stop feed, engine and thread; nothing is left behind. Safe to call twice, and from any state."""
+        thread, loop, closing = self._thread, self._loop, self._closing
+        if thread is not None and thread.is_alive():
+            if loop is not None and closing is not None:
+                loop.call_soon_threadsafe(closing.set)
+            await asyncio.to_thread(thread.join, CLOSE_TIMEOUT_S)
+            if thread.is_alive():
+                log.error("the engine's thread did not end within %.0f s", CLOSE_TIMEOUT_S)
+        self._close_mailboxes(None)
+
+    def _run(self, caller: asyncio.AbstractEventLoop, started: asyncio.Future[None]) -> None:
+        try:
+            warmup()  # nothing compiles while frames wait; done once a process, in a moment where the cache is warm
+            asyncio.run(self._main(caller, started))
+        except Exception as error:  # it reaches every reader, and the caller if still waiting
+            log.exception("the engine's thread ended")
+            failure = error if isinstance(error, VolstreamError) else VolstreamError(f"the engine failed: {error!r}")
+            failure.__cause__ = None if failure is error else error
+            caller.call_soon_threadsafe(_fail, started, failure)
+            self._close_mailboxes(failure)
+
+    async def _main(self, caller: asyncio.AbstractEventLoop, started: asyncio.Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._closing, self._wake = asyncio.Event(), asyncio.Event()
+        feed = self._feed_of(self._deliver)
+        running = asyncio.create_task(feed.run(), name="feed")
+        pricing = asyncio.create_task(self._price_when_due(), name="pricing")
+        closing = asyncio.create_task(self._closing.wait(), name="closing")
+        try:
+            if self._timeout is not None:
+                await feed.connected(self._timeout)
+            caller.call_soon_threadsafe(_resolve, started)
+            done, _ = await asyncio.wait({running, pricing, closing}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {closing}:
+                task.result()
+        finally:
+            await feed.close()
+            for task in (running, pricing, closing):
+                task.cancel()
+            await asyncio.gather(running, pricing, closing, return_exceptions=True)
+
+    def _deliver(self, events: list[AnyEvent], now: Instant) -> None:
+        """Called by the feed for every frame; what waits behind it is applied before anything is priced."""
+        for event in events:
+            self._engine.apply(event)
+        self._frames += 1
+        self.stats["frames"] += 1
+        if self._oldest_frame is None:
+            self._oldest_frame = now
+        if self._publish == "every_event":
+            self._price()
+        elif events and self._wake is not None:
+            self._wake.set()
+
+    async def _price_when_due(self) -> None:
+        assert self._wake is not None
+        while True:
+            await self._until_due(self._wake)
+            self._wake.clear()
+            self._price()
+            if isinstance(self._publish, int):
+                await asyncio.sleep(self._publish / 1000)
+
+    async def _until_due(self, wake: asyncio.Event) -> None:
+        """Until events came, or silence itself changes a status."""
+        deadline = self._engine.next_deadline()
+        if deadline is None:
+            await wake.wait()
+            return
+        wait = (deadline - self._clock.now().mono_ns) / 1e9
+        try:
+            async with asyncio.timeout(max(wait, 0.0)):
+                await wake.wait()
+        except TimeoutError:
+            self.stats["priced_by_deadline"] += 1
+
+    def _price(self) -> None:
+        informing = Reason.CONFLATED if self._frames > 1 else NO_REASON
+        snapshot = self._engine.price(self._clock.now(), informing)
+        self.stats["snapshots"] += 1
+        self._latest = snapshot
+        with self._lock:
+            mailboxes = tuple(self._mailboxes)
+        for mailbox in mailboxes:
+            mailbox.put(snapshot)
+        if self._oldest_frame is not None:
+            self.latencies.add(self._clock.now().mono_ns - self._oldest_frame.mono_ns)
+        self._frames, self._oldest_frame = 0, None
+
+    def _forget(self, mailbox: Mailbox) -> None:
+        with self._lock:
+            self._mailboxes.discard(mailbox)
+
+    def _close_mailboxes(self, error: VolstreamError | None) -> None:
+        with self._lock:
+            mailboxes = tuple(self._mailboxes)
+        for mailbox in mailboxes:
+            mailbox.close(error)
+
+
+def _fail(future: asyncio.Future[None], error: VolstreamError) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def live(
+    venue: str = "deribit",
+    underlying: str | Sequence[str] = "BTC",
+    url: str | None = None,
+    *,
+    publish: Publish = "when_drained",
+    timeout: float | None = None,
+    engine: EngineSettings = DEFAULT_SETTINGS,
+    limits: FeedLimits | None = None,
+    clock: Clock | None = None,
+    seed: int | None = None,
+) -> LiveStream:
+    """A live stream of snapshots: `async with pricer.live() as stream: async for snapshot in stream: ...`
+
+    `url` overrides the venue's own address. `publish` is "when_drained" (frames already waiting are applied first),
+    "every_event", or a number of milliseconds between snapshots. With `timeout` (seconds) entering raises
+    `ConnectError` where no connection stands by then; without, the feed keeps trying. `seed` fixes the jitter of
+    reconnections.
+    A venue or a policy that does not exist is a `ConfigError`.
+    """
+    if venue not in ADAPTERS:
+        raise ConfigError(f"venue {venue!r} is not known; known are {', '.join(sorted(ADAPTERS))}")
+    if publish not in ("when_drained", "every_event") and not (isinstance(publish, int) and publish > 0):
+        raise ConfigError(f"publish must be 'when_drained', 'every_event' or milliseconds, not {publish!r}")
+    underlyings = (underlying,) if isinstance(underlying, str) else tuple(underlying)
+    adapter = ADAPTERS[venue](underlyings)
+    the_clock = clock or SystemClock()
+
+    def feed_of(deliver: Callable[[list[AnyEvent], Instant], None]) -> Feed:
+        return Feed(
+            adapter,
+            url or adapter.url,
+            deliver=deliver,
+            clock=the_clock,
+            rng=random.Random(seed),
+            limits=limits or FeedLimits(),
+        )
+
+    return LiveStream(feed_of, Engine(engine, clock=the_clock), the_clock, publish, timeout)

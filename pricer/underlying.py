@@ -1,0 +1,132 @@
+"""What the underlying is worth: spot index, perpetual, and one forward an expiry, each with its source and age.
+
+The forward's rule: the newest forward the venue gave among the expiry's quotes; between those, the last basis ratio
+F/index times the newer index. A value is confirmed by every message that repeats it: its age counts from the last one.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pricer.adapters.events import UnderlyingPrice
+from pricer.clock import Instant
+from pricer.conventions import NO_REASON, Reason, Status
+from pricer.snapshot import ForwardSource, UnderlyingValue
+
+
+def instant_of(exchange_ns: int | None, received: Instant) -> int:
+    """When it was so: the venue's own stamp, else when we knew."""
+    return received.wall_ns if exchange_ns is None else exchange_ns
+
+
+class IndexTracker:
+    """The newest price of one index, by the venue's own time."""
+
+    def __init__(self) -> None:
+        self.value = math.nan
+        self.exchange_ns: int | None = None
+        self.received: Instant | None = None
+        self.at = 0
+        self._suspect = False
+
+    def update(self, value: float, exchange_ns: int | None, received: Instant) -> None:
+        """Take a price; zero, negative and absent ones, and those older than the present one, are no news."""
+        at = instant_of(exchange_ns, received)
+        if not value > 0.0 or not math.isfinite(value) or at < self.at:
+            return
+        self.value, self.exchange_ns, self.received, self.at = value, exchange_ns, received, at
+        self._suspect = False
+
+    def suspect(self) -> None:
+        """The connection that carried it is gone: stale until the next message."""
+        self._suspect = True
+
+    def published(self, now: Instant, max_age_ns: int) -> UnderlyingValue:
+        return rated(self.value, "venue", self.exchange_ns, self.received, now, max_age_ns, self._suspect)
+
+
+class PerpetualTracker(IndexTracker):
+    """A perpetual's mid with its bid, ask and funding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bid = self.ask = self.funding = math.nan
+
+    def store(self, price: UnderlyingPrice) -> None:
+        self.update(price.price, price.exchange_ns, price.received)
+        self.bid, self.ask, self.funding = price.bid, price.ask, price.funding
+
+    def published(self, now: Instant, max_age_ns: int) -> UnderlyingValue:
+        value = rated(self.value, "venue", self.exchange_ns, self.received, now, max_age_ns, self._suspect)
+        return UnderlyingValue(
+            value.value,
+            value.source,
+            value.exchange_ns,
+            value.received,
+            value.valid_until_ns,
+            value.status,
+            value.reasons,
+            self.bid,
+            self.ask,
+            self.funding,
+        )
+
+
+class ForwardTracker:
+    """The forward of one expiry."""
+
+    def __init__(self) -> None:
+        self._venue = IndexTracker()
+        self._ratio = math.nan
+        self._ratio_received: Instant | None = None
+
+    def update(self, forward: float, index: float, exchange_ns: int | None, received: Instant) -> None:
+        """Take the forward (and the index of the same instant) that came with a quote."""
+        self._venue.update(forward, exchange_ns, received)
+        if self._venue.received is received and index > 0.0:
+            self._ratio = self._venue.value / index
+            self._ratio_received = received
+
+    def suspect(self) -> None:
+        self._venue.suspect()
+
+    def published(self, index: IndexTracker, now: Instant, max_age_ns: int, max_ratio_age_ns: int) -> UnderlyingValue:
+        """The forward now; `basis` where the index is newer than the venue's last forward."""
+        ratio_lives = (
+            self._ratio_received is not None and now.mono_ns - self._ratio_received.mono_ns <= max_ratio_age_ns
+        )
+        if ratio_lives and index.at > self._venue.at and index.received is not None:
+            spot = index.published(now, max_age_ns)
+            return rated(
+                self._ratio * spot.value,
+                "basis",
+                spot.exchange_ns,
+                spot.received,
+                now,
+                max_age_ns,
+                spot.status != Status.OK,
+            )
+        return self._venue.published(now, max_age_ns)
+
+
+def rated(
+    value: float,
+    source: ForwardSource,
+    exchange_ns: int | None,
+    received: Instant | None,
+    now: Instant,
+    max_age_ns: int,
+    suspect: bool,
+) -> UnderlyingValue:
+    """The value with the status that its age earns."""
+    if received is None or not math.isfinite(value):
+        return UnderlyingValue()
+    valid_until = received.mono_ns + max_age_ns
+    if suspect:
+        status, reasons = Status.STALE, Reason.UNDERLYING_STALE | Reason.RESYNCING
+        valid_until = min(valid_until, now.mono_ns)
+    elif now.mono_ns > valid_until:
+        status, reasons = Status.STALE, Reason.UNDERLYING_STALE
+    else:
+        status, reasons = Status.OK, NO_REASON
+    return UnderlyingValue(value, source, exchange_ns, received, valid_until, status, reasons)

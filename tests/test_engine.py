@@ -1,0 +1,453 @@
+"""Events in, snapshots out, on virtual time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pricer.adapters.events import InstrumentExpired, InstrumentListed, SubscriptionRejected, VenueMark
+from pricer.clock import Instant
+from pricer.conventions import NS_PER_DAY, Reason, Status, ttm_years
+from pricer.engine import EXPIRED_STAYS_NS, Engine
+from pricer.errors import NotTradable, UnknownInstrument
+from pricer.pricing import greeks
+from pricer.snapshot import MODEL_FIELDS, VALUE_FIELDS, Snapshot
+from tests.scene import SECOND, START, Scene, option
+
+ATM = "BTC-30D-100000-C"
+
+
+def priced(scene: Scene, engine: Engine) -> Snapshot:
+    return engine.price(scene.clock.now())
+
+
+def running(scene: Scene) -> Engine:
+    """An engine that has seen every listing and one round of quotes."""
+    engine = Engine(clock=scene.clock)
+    for event in [*scene.listings(), scene.index(), *scene.quotes()]:
+        engine.apply(event)
+    return engine
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_every_option_of_a_quoted_chain_is_ok_and_near_the_smile_that_made_it(scene: Scene) -> None:
+    snapshot = priced(scene, running(scene))
+    assert len(snapshot) == len(list(scene.instruments()))
+    for row in snapshot:
+        ttm = ttm_years(row.expiry_ns, snapshot.computed_ns)
+        assert row.status is Status.OK, row
+        assert row.iv == pytest.approx(scene.smile(math.log(row.strike / scene.forward), ttm), abs=0.005)
+
+
+def test_model_numbers_are_the_kernels_at_the_published_iv(scene: Scene) -> None:
+    snapshot = priced(scene, running(scene))
+    row = snapshot[ATM]
+    ttm = ttm_years(row.expiry_ns, snapshot.computed_ns)
+    expected = greeks(scene.forward, row.strike, ttm, row.iv, row.cp)
+    for name in ("price", "delta", "gamma", "vega", "theta", "rho", "vanna", "volga", "ultima"):
+        assert getattr(row, name) == pytest.approx(getattr(expected, name), rel=1e-12)
+    assert row.theo == pytest.approx(expected.price / scene.forward, rel=1e-12)
+    assert row.delta_premium_adjusted == pytest.approx(row.delta - row.theo, abs=1e-12)
+
+
+def test_quote_volatilities_belong_to_the_quotes_own_forward(scene: Scene) -> None:
+    engine = running(scene)
+    before = priced(scene, engine)[ATM]
+    scene.clock.advance(SECOND // 2)
+    scene.spot = 101_000.0
+    engine.apply(scene.index())
+    after = priced(scene, engine)
+    assert after[ATM].bid_iv == before.bid_iv
+    assert after.forwards[before.expiry_ns].value == pytest.approx(101_000.0)
+    assert after.forwards[before.expiry_ns].source == "basis"
+    assert after[ATM].delta > before.delta
+
+
+def test_a_forward_tick_keeps_the_smile_fixed_in_log_moneyness(scene: Scene) -> None:
+    engine = running(scene)
+    before = priced(scene, engine)
+    scene.clock.advance(SECOND // 2)
+    scene.spot = 105_000.0
+    engine.apply(scene.index())
+    after = priced(scene, engine)
+    assert after["BTC-30D-105000-C"].iv == pytest.approx(before[ATM].iv, abs=1e-12)
+
+
+def test_a_forward_move_under_a_tenth_of_a_basis_point_reprices_nothing(scene: Scene) -> None:
+    engine = running(scene)
+    before = priced(scene, engine)
+    scene.clock.advance(SECOND // 10)
+    engine.apply(scene.index(scene.spot * (1 + 0.9e-5)))
+    after = priced(scene, engine)
+    assert after[ATM].theo == before[ATM].theo
+    assert after.forwards[before[ATM].expiry_ns].received == scene.clock.now()
+    scene.clock.advance(SECOND // 10)
+    engine.apply(scene.index(scene.spot * (1 + 1.2e-5)))
+    assert priced(scene, engine)[ATM].theo != before[ATM].theo
+
+
+def test_slices_that_did_not_change_are_shared_between_snapshots(scene: Scene) -> None:
+    engine = running(scene)
+    before = priced(scene, engine)
+    scene.clock.advance(SECOND // 100)
+    touched = next(i for i in scene.instruments() if i.name == ATM)
+    engine.apply(scene.quote(touched, bid=0.05))
+    after = priced(scene, engine)
+    same = [a.values is b.values for a, b in zip(before.blocks, after.blocks, strict=True)]
+    assert same == [True, False, True]
+
+
+def test_published_arrays_refuse_to_be_written(scene: Scene) -> None:
+    block = priced(scene, running(scene)).blocks[0]
+    with pytest.raises(ValueError, match="read-only"):
+        block.values[0, 0] = 1.0
+
+
+def test_D01_no_mid_is_made_from_one_side(scene: Scene) -> None:
+    engine = running(scene)
+    names = {i.name: i for i in scene.instruments()}
+    engine.apply(scene.quote(names[ATM], bid=math.nan, bid_size=math.nan))
+    engine.apply(scene.quote(names["BTC-30D-110000-C"], ask=math.nan))
+    engine.apply(scene.quote(names["BTC-30D-90000-P"], bid=math.nan, ask=math.nan))
+    snapshot = priced(scene, engine)
+    assert snapshot[ATM].status_of("bid_iv") == (Status.INVALID, Reason.ONE_SIDED)
+    assert snapshot[ATM].status_of("ask_iv")[0] is Status.OK
+    assert snapshot["BTC-30D-110000-C"].status_of("ask_iv") == (Status.INVALID, Reason.ONE_SIDED)
+    for name in (ATM, "BTC-30D-110000-C", "BTC-30D-90000-P"):
+        assert snapshot[name].status_of("mid_iv")[0] is Status.INVALID
+        assert snapshot[name].get("mid_iv") is None
+        assert snapshot[name].status is Status.OK, "the model number comes from the surface"
+    assert snapshot["BTC-30D-90000-P"].status_of("ask_iv")[1] == Reason.NO_QUOTE
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_D05_an_underlying_that_is_no_price_is_no_news(scene: Scene, bad: float) -> None:
+    engine = running(scene)
+    before = priced(scene, engine)
+    scene.clock.advance(SECOND // 10)
+    engine.apply(scene.index(bad))
+    quote = scene.quote(next(iter(scene.instruments())), forward=bad, index=bad)
+    engine.apply(quote)
+    snapshot = priced(scene, engine)
+    assert snapshot.index.value == scene.spot
+    assert snapshot.forwards[before[ATM].expiry_ns].value == scene.forward
+    assert snapshot[quote.instrument].status_of("bid_iv")[0] is Status.INVALID
+
+
+def test_D03_a_silent_underlying_makes_every_dependent_stale(scene: Scene) -> None:
+    engine = running(scene)
+    priced(scene, engine)
+    scene.clock.advance(2 * SECOND + 1)
+    snapshot = priced(scene, engine)
+    for row in snapshot:
+        assert row.status is Status.STALE
+        assert row.reasons & Reason.UNDERLYING_STALE
+        assert row.status_of("bid_iv")[0] is Status.OK, "the quote itself is younger than its own limit"
+
+
+def test_crossed_and_locked_quotes_are_marked(scene: Scene) -> None:
+    engine = running(scene)
+    names = {i.name: i for i in scene.instruments()}
+    engine.apply(scene.quote(names[ATM], bid=0.08, ask=0.06))
+    engine.apply(scene.quote(names["BTC-30D-105000-C"], bid=0.05, ask=0.05))
+    snapshot = priced(scene, engine)
+    for field in ("bid_iv", "ask_iv", "mid_iv"):
+        status, reasons = snapshot[ATM].status_of(field)
+        assert status is Status.INVALID
+        assert reasons & Reason.CROSSED
+    assert snapshot["BTC-30D-105000-C"].status_of("mid_iv") == (Status.DEGRADED, Reason.LOCKED)
+
+
+def test_M01_a_bid_below_intrinsic_has_no_volatility_and_degrades_the_mid(scene: Scene) -> None:
+    engine = running(scene)
+    deep = next(i for i in scene.instruments() if i.name == "BTC-7D-70000-C")
+    engine.apply(scene.quote(deep, bid=0.2990, ask=0.3100))
+    row = priced(scene, engine)[deep.name]
+    assert row.status_of("bid_iv") == (Status.INVALID, Reason.BELOW_INTRINSIC)
+    assert row.get("bid_iv") is None
+    status, reasons = row.status_of("mid_iv")
+    assert status is Status.DEGRADED
+    assert reasons & Reason.BELOW_INTRINSIC
+
+
+def test_a_snapshot_goes_stale_by_its_readers_clock_without_the_engine(scene: Scene) -> None:
+    row = priced(scene, running(scene))[ATM]
+    assert row.delta > 0.5
+    scene.clock.advance(2 * SECOND + 1)
+    with pytest.raises(NotTradable, match="STALE: UNDERLYING_STALE") as caught:
+        _ = row.delta
+    assert caught.value.status is Status.STALE
+    assert caught.value.age_ns == 2 * SECOND + 1
+    assert row.get("delta", allow={Status.STALE}) is not None
+    assert row.bid > 0.0
+    scene.clock.advance(10 * SECOND)
+    with pytest.raises(NotTradable):
+        _ = row.bid
+
+
+def test_columns_go_stale_by_the_readers_clock_too(scene: Scene) -> None:
+    snapshot = priced(scene, running(scene))
+    assert set(snapshot.columns()["status"]) == {Status.OK}
+    scene.clock.advance(13 * SECOND)
+    columns = snapshot.columns()
+    assert set(columns["status"]) == {Status.STALE}
+    assert set(columns["ask_iv_status"]) == {Status.STALE}
+    assert (columns["quote_age_ns"] == 13 * SECOND).all()
+
+
+def test_silence_turns_quotes_stale_and_the_surface_last_good_then_stale(scene: Scene) -> None:
+    engine = running(scene)
+    priced(scene, engine)
+    for _ in range(26):  # the index lives on, the option quotes do not
+        scene.clock.advance(SECOND // 2)
+        engine.apply(scene.index())
+        snapshot = priced(scene, engine)
+    row = snapshot[ATM]
+    assert row.status_of("mid_iv") == (Status.STALE, Reason.QUOTE_STALE)
+    assert row.status is Status.STALE
+    assert row.reasons & Reason.FIT_LAST_GOOD
+    assert row.get("iv", allow={Status.STALE}) is not None
+
+
+def test_a_quote_sent_again_unchanged_proves_that_its_channel_lives(scene: Scene) -> None:
+    engine = running(scene)
+    priced(scene, engine)
+    for _ in range(4):
+        scene.clock.advance(5 * SECOND)
+        for event in scene.quotes():
+            engine.apply(event)
+        snapshot = priced(scene, engine)
+    assert {row.status for row in snapshot} == {Status.OK}
+    assert snapshot[ATM].age_ns("bid") == 0
+
+
+def test_a_closed_connection_makes_everything_resync_until_quotes_return(scene: Scene) -> None:
+    engine = running(scene)
+    priced(scene, engine)
+    scene.clock.advance(SECOND // 10)
+    engine.apply(scene.feed("closed", "reset"))
+    snapshot = priced(scene, engine)
+    for row in snapshot:
+        assert row.status is Status.STALE
+        assert row.reasons & Reason.RESYNCING
+        assert row.status_of("bid_iv")[0] is Status.STALE
+    assert snapshot.feeds[0].reason == "reset"
+    scene.clock.advance(SECOND)
+    for event in [scene.index(), *scene.quotes()]:
+        engine.apply(event)
+    assert {row.status for row in priced(scene, engine)} == {Status.OK}
+
+
+def test_a_few_quotes_after_a_reconnect_do_not_replace_the_last_good_smile(scene: Scene) -> None:
+    engine = running(scene)
+    before = priced(scene, engine)[ATM].iv
+    scene.clock.advance(SECOND // 10)
+    engine.apply(scene.feed("closed", "reset"))
+    priced(scene, engine)
+    scene.clock.advance(SECOND)
+    scene.smile = lambda k, ttm: 0.9
+    engine.apply(scene.index())
+    for event in scene.quotes()[:5]:
+        engine.apply(event)
+    row = priced(scene, engine)[ATM]
+    assert row.get("iv", allow={Status.STALE}) == pytest.approx(before, abs=1e-9)
+    assert row.reasons & Reason.FIT_LAST_GOOD
+
+
+def test_P01_a_rejected_instrument_is_invalid_and_the_others_are_not(scene: Scene) -> None:
+    engine = running(scene)
+    now = scene.clock.now()
+    engine.apply(
+        SubscriptionRejected(venue="deribit", received=now, instrument=ATM, channel="ticker", code="not_accepted")
+    )
+    snapshot = priced(scene, engine)
+    assert snapshot[ATM].status is Status.INVALID
+    assert snapshot[ATM].reasons & Reason.NOT_TRADING
+    assert snapshot[ATM].get("iv", allow=set(Status)) is None
+    assert {row.status for row in snapshot if row.name != ATM} == {Status.OK}
+
+
+def test_a_halted_instrument_is_not_trading_until_it_opens_again(scene: Scene) -> None:
+    engine = running(scene)
+    halted = next(i for i in scene.instruments() if i.name == ATM)
+    engine.apply(scene.quote(halted, state="halted"))
+    assert priced(scene, engine)[ATM].reasons & Reason.NOT_TRADING
+    scene.clock.advance(SECOND // 10)
+    engine.apply(scene.quote(halted))
+    assert priced(scene, engine)[ATM].status is Status.OK
+
+
+def test_N02_an_expiry_is_frozen_marked_and_then_removed() -> None:
+    scene = Scene(smile=lambda k, ttm: 0.6)
+    engine = running(scene)
+    priced(scene, engine)
+    name = "BTC-7D-100000-C"
+    expiry_ns = START.wall_ns + 7 * NS_PER_DAY
+    left = 1200 * SECOND
+    scene.clock.set(Instant(expiry_ns - left, START.mono_ns + 7 * NS_PER_DAY - left))
+    for event in [scene.index(), *scene.quotes()]:
+        engine.apply(event)
+    last = priced(scene, engine)[name]
+    assert last.status is Status.DEGRADED
+    assert last.reasons & Reason.SETTLING
+    scene.clock.advance(left)
+    for instrument in scene.instruments():
+        if instrument.name in (ATM, name):
+            engine.apply(scene.quote(instrument))
+    assert engine.counters["quote_after_expiry"] == 1
+    snapshot = priced(scene, engine)
+    for field in VALUE_FIELDS:
+        assert snapshot[name].status_of(field)[0] is not Status.OK
+    assert snapshot[name].reasons & Reason.EXPIRED
+    assert snapshot[name].get("theo", allow=set(Status)) == pytest.approx(last.get("theo", allow=set(Status)))
+    scene.clock.advance(EXPIRED_STAYS_NS + 1)
+    engine.apply(scene.index())
+    after = priced(scene, engine)
+    with pytest.raises(UnknownInstrument, match=name):
+        _ = after[name]
+    assert len(after.forwards) == 2
+    assert after.surface is not None
+    assert len(after.surface.smiles) == 2
+
+
+def test_N02_a_year_of_daily_expiries_leaves_nothing_behind() -> None:
+    scene = Scene(expiry_days=(1.0,), strikes=(90_000, 100_000, 110_000))
+    engine = Engine(clock=scene.clock)
+    for day in range(1, 366):
+        listed = [option(f"D{day}-{k}", day, k, 1) for k in scene.strikes]
+        now = scene.clock.now()
+        for instrument in listed:
+            engine.apply(InstrumentListed(venue="deribit", received=now, definition=instrument))
+            engine.apply(scene.quote(instrument))
+        assert len(priced(scene, engine)) in (3, 6)
+        scene.clock.advance(NS_PER_DAY)
+        priced(scene, engine)
+    scene.clock.advance(NS_PER_DAY)
+    assert len(priced(scene, engine)) == 0
+    assert not engine._rows
+    assert not engine._listed
+    assert not engine._expiries
+
+
+def test_C03_numbers_stay_finite_to_the_last_second_and_tend_to_intrinsic() -> None:
+    scene = Scene(expiry_days=(1.0,), strikes=tuple(range(95_000, 105_001, 1_000)), smile=lambda k, ttm: 0.6)
+    engine = running(scene)
+    expiry_ns = START.wall_ns + NS_PER_DAY
+    for left in (3600, 60, 1):
+        scene.clock.set(Instant(expiry_ns - left * SECOND, START.mono_ns + NS_PER_DAY - left * SECOND))
+        for event in [scene.index(), *scene.quotes()]:
+            engine.apply(event)
+        snapshot = priced(scene, engine)
+        for row in snapshot:
+            values = [row.get(name, allow=set(Status)) for name in MODEL_FIELDS if name != "iv_error"]
+            assert all(value is None or math.isfinite(value) for value in values)
+            theo = row.get("price", allow=set(Status))
+            if theo is not None:
+                intrinsic = max(row.cp * (scene.forward - row.strike), 0.0)
+                assert abs(theo - intrinsic) < scene.forward * 0.6 * math.sqrt(left / 31_536_000) * 0.5
+                assert left > 1800 or row.status is not Status.OK, "the settlement average is not Black-76"
+
+
+def test_a_quote_older_than_the_one_held_is_dropped(scene: Scene) -> None:
+    engine = running(scene)
+    atm = next(i for i in scene.instruments() if i.name == ATM)
+    older = scene.quote(atm, exchange_ns=scene.clock.now().wall_ns - 1, bid=0.5)
+    engine.apply(older)
+    assert priced(scene, engine)[ATM].bid != 0.5
+    assert engine.counters["quote_out_of_order"] == 1
+
+
+def test_C12_a_quote_without_a_venue_time_is_dated_by_its_receipt(scene: Scene) -> None:
+    engine = Engine(clock=scene.clock)
+    for event in scene.listings():
+        engine.apply(event)
+    for instrument in scene.instruments():
+        engine.apply(scene.quote(instrument, exchange_ns=None))
+    row = priced(scene, engine)[ATM]
+    assert row.iv == pytest.approx(0.6, abs=0.01)
+    assert row.block.quote_exchange_ns[row.index] == -(2**63)
+
+
+def test_a_new_strike_appears_and_a_delisted_one_goes(scene: Scene) -> None:
+    engine = running(scene)
+    priced(scene, engine)
+    now = scene.clock.now()
+    new = option("BTC-30D-102500-C", 30.0, 102_500, 1)
+    engine.apply(InstrumentListed(venue="deribit", received=now, definition=new))
+    engine.apply(InstrumentExpired(venue="deribit", received=now, instrument="BTC-30D-70000-P"))
+    snapshot = priced(scene, engine)
+    assert snapshot[new.name].status is Status.OK, "priced at the surface before its first quote"
+    assert snapshot[ATM].status is Status.OK
+    assert "BTC-30D-70000-P" not in snapshot
+
+
+def test_the_venues_mark_is_shown_and_used_for_nothing(scene: Scene) -> None:
+    engine = running(scene)
+    before = priced(scene, engine)[ATM]
+    engine.apply(VenueMark(venue="deribit", received=scene.clock.now(), instrument=ATM, mark=0.5, mark_iv=3.0))
+    after = priced(scene, engine)[ATM]
+    assert (after.mark, after.mark_iv) == (0.5, 3.0)
+    assert after.theo == before.theo
+
+
+def test_unknown_instruments_are_counted(scene: Scene) -> None:
+    engine = running(scene)
+    engine.apply(scene.quote(option("BTC-1D-1-C", 1.0, 1.0, 1), bid=0.1, ask=0.2))
+    assert engine.counters["unknown_instrument"] == 1
+
+
+def test_the_same_events_give_the_same_bytes(scene: Scene) -> None:
+    def run() -> list[str]:
+        scene = Scene()
+        engine = running(scene)
+        digests = [priced(scene, engine).digest()]
+        for step in range(5):
+            scene.clock.advance(SECOND // 3)
+            scene.spot *= 1.001
+            scene.forward *= 1.001
+            for event in [scene.index(), *scene.quotes()[step::7]]:
+                engine.apply(event)
+            digests.append(priced(scene, engine).digest())
+        return digests
+
+    first = run()
+    assert first == run()
+    assert len(set(first)) == len(first)
+
+
+def test_the_next_deadline_is_a_quarter_of_a_second_away_or_the_first_limit(scene: Scene) -> None:
+    engine = running(scene)
+    assert engine.next_deadline() is None
+    now = scene.clock.now()
+    priced(scene, engine)
+    assert engine.next_deadline() == now.mono_ns + SECOND // 4
+    scene.clock.advance(2 * SECOND - SECOND // 10)
+    priced(scene, engine)
+    assert engine.next_deadline() == now.mono_ns + 2 * SECOND + 1
+
+
+def test_a_steeper_tick_above_its_price_is_what_the_error_bar_uses() -> None:
+    scene = Scene(expiry_days=(30.0,))
+    snapshot = priced(scene, running(scene))
+    row = snapshot["BTC-30D-100000-C"]
+    assert row.iv_error == pytest.approx(0.0001 * scene.forward / row.vega, rel=1e-12)
+
+
+def test_columns_line_up_with_rows(scene: Scene) -> None:
+    snapshot = priced(scene, running(scene))
+    columns = snapshot.columns()
+    at = list(columns["name"]).index(ATM)
+    row = snapshot[ATM]
+    for name in ("bid", "iv", "delta", "delta_coin", "theo"):
+        assert columns[name][at] == row.get(name)
+    assert columns["cp"][at] == 1
+    assert columns["strike"][at] == 100_000
+    assert np.all(columns["settlement_currency"] == "BTC")
+    frame = snapshot.to_pandas()
+    assert frame.loc[ATM, "delta"] == row.delta
