@@ -115,7 +115,6 @@ class Connection:
 
     async def _states(self) -> AsyncIterator[Snapshot]:
         websocket = self._websocket or await self._open()
-        self._websocket = None if self._failures else websocket
         try:
             while True:
                 async with asyncio.timeout(SILENCE_S):

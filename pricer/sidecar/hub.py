@@ -315,6 +315,8 @@ class Hub:
             old.clients.discard(client)
             client.outbox.restart(old.key)
         client.streams[key.chain] = stream
+        if not stream.clients:  # silence is counted from the first reader's snapshot
+            stream.sent_mono_ns = self.clock.now().mono_ns
         stream.clients.add(client)
         self.put(client, Text(stream.snapshot().decode(), key, stream.seq), "snapshot")
 

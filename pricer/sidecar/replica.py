@@ -39,7 +39,7 @@ class FollowingClock(Clock, Protocol):
 
 
 class Replica:
-    """One chain as the sidecar has it. Arrays are replaced, never changed, so that earlier snapshots stay as they were."""
+    """One chain as the sidecar has it. Arrays are replaced, never changed: earlier snapshots stay as they were."""
 
     def __init__(self, clock: FollowingClock) -> None:
         self._clock = clock
@@ -108,8 +108,8 @@ class Replica:
         self.seq, self.broken = message["seq"], False
 
     def _change(self, message: Message) -> None:
-        arrays = (self._values, self._status, self._reasons, self._instants)
-        self._values, self._status, self._reasons, self._instants = (array.copy() for array in arrays)
+        self._values, self._status = self._values.copy(), self._status.copy()
+        self._reasons, self._instants = self._reasons.copy(), self._instants.copy()
         self._store(message["columns"], np.array(message["rows"], np.intp))
         self._expiries = [old | new for old, new in zip(self._expiries, message["expiries"], strict=True)]
         self._moment = message

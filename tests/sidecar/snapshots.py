@@ -211,8 +211,10 @@ class Source:
     def __init__(self) -> None:
         self.latest: Snapshot | None = None
         self.slots: list[Slot] = []
+        self.subscribed = asyncio.Event()
 
     def subscribe(self) -> Slot:
+        self.subscribed.set()
         slot = Slot()
         self.slots.append(slot)
         if self.latest is not None:

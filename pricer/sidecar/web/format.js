@@ -1,0 +1,49 @@
+// Numbers and instants for people. No value is a dash, never a zero.
+export const NOTHING = "–";
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+// A true minus sign, as wide as a plus.
+const local = (value, options) => value.toLocaleString("en-US", options).replace("-", "−");
+
+export const fixed = (value, digits) =>
+  value === null || value === undefined
+    ? NOTHING
+    : local(value, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+
+export const percent = (value, digits = 1) => fixed(value === null || value === undefined ? null : value * 100, digits);
+
+export const significant = (value, digits) =>
+  value === null || value === undefined
+    ? NOTHING
+    : Math.abs(value) > 0 && Math.abs(value) < 1e-4
+      ? value.toExponential(digits - 1).replaceAll("-", "−")
+      : local(value, { maximumSignificantDigits: digits });
+
+export const decimalsOf = (tick) => (tick > 0 ? Math.max(0, Math.min(8, Math.ceil(-Math.log10(tick) - 1e-9))) : 4);
+
+export function strike(value) {
+  return value.toLocaleString("en-US", { maximumFractionDigits: 4 });
+}
+
+export function date(ns) {
+  const day = new Date(ns / 1e6);
+  const month = day.toLocaleString("en-GB", { month: "short", timeZone: "UTC" });
+  return `${day.getUTCDate()} ${month} ${String(day.getUTCFullYear()).slice(2)}`;
+}
+
+export function left(ms) {
+  if (ms <= 0) return "expired";
+  if (ms >= 2 * DAY) return `${Math.floor(ms / DAY)} d`;
+  if (ms >= HOUR) return `${Math.floor(ms / HOUR)} h ${Math.floor((ms % HOUR) / MINUTE)} m`;
+  return `${Math.floor(ms / MINUTE)} m ${Math.floor((ms % MINUTE) / 1000)} s`;
+}
+
+export function age(ms) {
+  if (ms === null) return NOTHING;
+  if (ms < 10_000) return `${(Math.max(ms, 0) / 1000).toFixed(1)} s`;
+  if (ms < 2 * MINUTE) return `${Math.round(ms / 1000)} s`;
+  if (ms < 2 * HOUR) return `${Math.round(ms / MINUTE)} m`;
+  return `${Math.round(ms / HOUR)} h`;
+}

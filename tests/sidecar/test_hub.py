@@ -1,0 +1,262 @@
+"""One stream and one seq per distinct subscription, whoever joins and leaves; without sockets and without waiting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from pricer.clock import Instant, ManualClock
+from pricer.config import ServerSection
+from pricer.sidecar.hub import Client, Hub
+from pricer.sidecar.protocol import Refused, StreamKey
+from tests.sidecar.snapshots import SECOND, Market, Source
+
+START = Instant(1_795_000_000 * SECOND, 1000 * SECOND)
+SUBSCRIBE = '{"op":"subscribe","channel":"chain","underlying":"BTC"}'
+UNSUBSCRIBE = '{"op":"unsubscribe","channel":"chain","underlying":"BTC"}'
+
+
+class Bench:
+    """A hub over a hand-made market, on a clock that moves when told."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = ManualClock(START)
+        self.market = Market(self.clock)
+        self.source = Source()
+        self.source.publish(self.market.snapshot())
+        section = ServerSection(**settings)
+        self.hub = Hub(self.source, section, venue="deribit", underlyings=["BTC", "ETH"], clock=self.clock)
+        self.closed: list[tuple[int, str]] = []
+
+    def join(self) -> Client:
+        return self.hub.join(lambda code, reason: self.closed.append((code, reason)))
+
+    def say(self, client: Client, text: str = SUBSCRIBE) -> list[dict[str, Any]]:
+        self.hub.receive(client, text)
+        return self.read(client)
+
+    def read(self, client: Client) -> list[dict[str, Any]]:
+        """Everything that waits for a client."""
+        out = []
+        while texts := self.hub.next_texts(client):
+            out += [orjson.loads(text) for text in texts]
+            client.outbox.written()
+        return out
+
+    def tick(self, seconds: float = 0.1) -> None:
+        self.clock.advance(round(seconds * SECOND))
+        self.market.move()
+        self.source.publish(self.market.snapshot())
+        self.hub.publish()
+
+
+def seqs(messages: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [(message["type"], message["seq"]) for message in messages]
+
+
+def test_V07_a_snapshot_then_deltas_without_a_gap_or_an_overlap() -> None:
+    bench = Bench()
+    early = bench.join()
+    assert seqs(bench.say(early)) == [("snapshot", 1)]
+    for _ in range(3):
+        bench.tick()
+    late = bench.join()
+    assert seqs(bench.say(late)) == [("snapshot", 4)]
+    bench.tick()
+    assert seqs(bench.read(early)) == [("delta", 2), ("delta", 3), ("delta", 4), ("delta", 5)]
+    assert seqs(bench.read(late)) == [("delta", 5)]
+
+
+def test_V07_whoever_joins_between_two_rounds_moves_the_stream_for_all() -> None:
+    bench = Bench()
+    early = bench.join()
+    bench.say(early)
+    bench.clock.advance(SECOND)
+    bench.source.publish(bench.market.snapshot())  # published, and the round has not come yet
+    late = bench.join()
+    assert seqs(bench.say(late)) == [("snapshot", 2)]
+    assert seqs(bench.read(early)) == [("delta", 2)]
+    bench.hub.publish()
+    assert bench.read(early) == bench.read(late) == []
+
+
+def test_one_encode_for_all_clients() -> None:
+    bench = Bench()
+    clients = [bench.join() for _ in range(5)]
+    for client in clients:
+        bench.hub.receive(client, SUBSCRIBE)
+    bench.tick()
+    texts = []
+    for client in clients:
+        while item := bench.hub.next_texts(client):
+            texts.append(item[0])
+            client.outbox.written()
+    assert len(texts) == 10
+    encoded = bench.hub.metrics.registry.get_sample_value
+    assert encoded("volstream_encode_seconds_count", {"channel": "chain", "stage": "snapshot"}) == 1
+    assert encoded("volstream_encode_seconds_count", {"channel": "chain", "stage": "delta"}) == 1
+
+
+def test_V01_a_slow_client_gets_a_gap_and_a_snapshot_with_its_end() -> None:
+    bench = Bench(queue_soft_bytes=100_000)
+    slow, quick = bench.join(), bench.join()
+    bench.say(slow)
+    bench.say(quick)
+    heard = []
+    for _ in range(20):
+        bench.tick()
+        heard += bench.read(quick)
+    assert seqs(heard) == [("delta", seq) for seq in range(2, 22)]
+    messages = bench.read(slow)
+    assert messages[0] == {
+        "type": "gap",
+        "from": 2,
+        "to": 21,
+        "channel": "chain",
+        "venue": "deribit",
+        "underlying": "BTC",
+    }
+    assert seqs(messages[1:]) == [("snapshot", 21)]
+    bench.tick()
+    assert seqs(bench.read(slow)) == [("delta", 22)]
+
+
+def test_V01_a_client_that_is_behind_too_long_is_closed_with_a_reason() -> None:
+    bench = Bench(queue_soft_bytes=100_000)
+    slow = bench.join()
+    bench.say(slow)
+    for _ in range(130):
+        bench.tick()
+    assert bench.closed == [(1008, "behind for more than 10 s")]
+    assert slow not in bench.hub.clients
+    assert b'volstream_clients_closed_total{stage="slow_client"} 1.0' in bench.hub.metrics.text()
+
+
+def test_V09_silence_of_the_source_is_published_as_stale_once() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.say(client)
+    for _ in range(12):
+        bench.clock.advance(SECOND // 4)
+        bench.hub.publish()
+    messages = bench.read(client)
+    assert seqs(messages) == [("delta", 2)]
+    assert set(messages[0]["columns"]["status"]) == {"STALE"}
+    assert messages[0]["index"]["status"] == "STALE"
+    bench.market.confirm()
+    bench.tick()
+    recovered = bench.read(client)[0]
+    assert recovered["index"]["status"] == "OK"
+    assert set(recovered["columns"]["status"]) == {"OK", "DEGRADED", "INVALID"}
+
+
+def test_a_heartbeat_proves_that_the_stream_lives() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.say(client)
+    for _ in range(60):
+        bench.clock.advance(SECOND // 4)
+        bench.hub.publish()
+    kinds = seqs(bench.read(client))
+    # STALE model numbers after 2 s, stale quotes after 12 s, and silence otherwise.
+    assert [kind for kind, _ in kinds] == ["delta", "heartbeat", "delta"]
+    assert [seq for _, seq in kinds] == [2, 2, 3]
+
+
+def test_new_options_begin_with_a_snapshot() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.say(client)
+    bench.market.list_strike(1, 12)
+    bench.tick()
+    messages = bench.read(client)
+    assert seqs(messages) == [("snapshot", 2)]
+    assert len(messages[0]["columns"]["name"]) == 64
+
+
+def test_subscribing_again_replaces_the_subscription() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.say(client)
+    narrow = bench.say(client, '{"op":"subscribe","channel":"chain","underlying":"BTC","columns":["iv"]}')
+    assert "delta" not in narrow[0]["columns"]
+    bench.tick()
+    assert len(bench.read(client)) == 1
+    assert bench.say(client, UNSUBSCRIBE)[0]["type"] == "unsubscribed"
+    bench.tick()
+    assert bench.read(client) == []
+    assert bench.say(client, UNSUBSCRIBE)[0]["code"] == "not_subscribed"
+
+
+@pytest.mark.parametrize(
+    ("request_text", "code", "named"),
+    [
+        ('{"op":"subscribe","channel":"chain","underlying":"DOGE"}', "unknown_underlying", "DOGE"),
+        ('{"op":"subscribe","channel":"chain","underlying":"BTC","venue":"nasdaq"}', "unknown_venue", "nasdaq"),
+    ],
+)
+def test_V06_unknown_names_are_named(request_text: str, code: str, named: str) -> None:
+    bench = Bench()
+    reply = bench.say(bench.join(), request_text)[0]
+    assert (reply["type"], reply["code"]) == ("error", code)
+    assert named in reply["message"]
+
+
+def test_a_configured_underlying_without_options_yet_can_be_followed() -> None:
+    bench = Bench()
+    message = bench.say(bench.join(), '{"op":"subscribe","channel":"chain","underlying":"ETH"}')[0]
+    assert message["columns"]["name"] == []
+    assert message["index"]["status"] == "INVALID"
+
+
+def test_V06_subscriptions_and_streams_are_bounded() -> None:
+    bench = Bench(max_subscriptions=1, max_streams=2)
+    first, second, third = bench.join(), bench.join(), bench.join()
+    bench.say(first)
+    assert bench.say(first, SUBSCRIBE.replace("BTC", "ETH"))[0]["code"] == "too_many_subscriptions"
+    bench.say(second, SUBSCRIBE.replace("BTC", "ETH"))
+    narrow = '{"op":"subscribe","channel":"chain","underlying":"BTC","columns":["iv"]}'
+    assert bench.say(third, narrow)[0]["code"] == "too_many_streams"
+    bench.hub.leave(second)
+    assert bench.say(third, narrow)[0]["type"] == "snapshot"
+    assert len(bench.hub.streams) == 2
+
+
+def test_V03_clients_are_bounded() -> None:
+    bench = Bench(max_clients=2)
+    bench.join()
+    bench.join()
+    with pytest.raises(Refused, match="at most 2 clients"):
+        bench.join()
+
+
+def test_V05_a_client_that_only_talks_nonsense_is_closed() -> None:
+    bench = Bench(max_errors=4, max_requests_per_s=100)
+    client = bench.join()
+    for _ in range(3):
+        assert bench.say(client, "nonsense")[0]["code"] == "bad_json"
+    assert bench.closed == []
+    bench.say(client, "nonsense")
+    assert bench.closed == [(1008, "4 bad messages in a row")]
+
+
+def test_V12_metrics_have_bounded_labels_and_name_no_instrument() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.say(client)
+    bench.say(client, "nonsense")
+    bench.tick()
+    text = bench.hub.metrics.text().decode()
+    assert "BTC" not in text
+    assert len([line for line in text.splitlines() if not line.startswith("#")]) < 200
+    assert 'volstream_options{status="OK",venue="deribit"} 54.0' in text
+    for name in ("volstream_queue_bytes", "volstream_queue_hard_limit_bytes", "volstream_clients_limit"):
+        assert f"\n{name} " in text
+
+
+def test_a_polled_chain_is_encoded_once_an_interval() -> None:
+    bench = Bench()
+    key = StreamKey("chain", "deribit", "BTC")
+    assert bench.hub.current(key).snapshot(ages=True) is bench.hub.current(key).snapshot(ages=True)

@@ -1,0 +1,141 @@
+"""What a client may say, and what it is told when it says something else."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pricer.config import ServerSection
+from pricer.sidecar.protocol import CODES, Ping, Refused, Session, Subscribe, Unsubscribe, key_of, parse
+from pricer.snapshot import VALUE_FIELDS
+from tests.sidecar.snapshots import SECOND
+
+LIMIT = 16_384
+SUBSCRIBE = '{"op":"subscribe","channel":"chain","underlying":"BTC"'
+
+
+def code(text: str) -> str:
+    with pytest.raises(Refused) as caught:
+        parse(text, LIMIT)
+    assert "Traceback" not in str(caught.value)
+    assert orjson.loads(caught.value.reply) == {
+        "type": "error",
+        "code": caught.value.code,
+        "message": str(caught.value),
+    }
+    return caught.value.code
+
+
+def answer(text: str) -> tuple[str, bytes]:
+    """The op of a request, or the code and the reply of its refusal."""
+    try:
+        return parse(text, LIMIT).op, b""
+    except Refused as refused:
+        return refused.code, refused.reply
+
+
+def test_requests_are_understood() -> None:
+    assert parse(SUBSCRIBE + "}", LIMIT) == Subscribe(op="subscribe", channel="chain", underlying="BTC")
+    assert parse('{"op":"unsubscribe","channel":"chain","underlying":"BTC","venue":"okx"}', LIMIT) == Unsubscribe(
+        op="unsubscribe", channel="chain", underlying="BTC", venue="okx"
+    )
+    assert parse('{"op":"ping"}', LIMIT) == Ping(op="ping")
+
+
+def test_fields_of_a_newer_client_are_ignored() -> None:
+    assert parse(SUBSCRIBE + ',"depth":5,"nested":{"a":[1]}}', LIMIT) == parse(SUBSCRIBE + "}", LIMIT)
+
+
+def test_columns_stand_in_their_usual_order_so_that_streams_are_shared() -> None:
+    request = parse(SUBSCRIBE + ',"columns":["delta","iv","delta"]}', LIMIT)
+    assert isinstance(request, Subscribe)
+    assert key_of(request, "deribit").columns == ("iv", "delta")
+    everything = parse(SUBSCRIBE + "}", LIMIT)
+    assert isinstance(everything, Subscribe)
+    assert key_of(everything, "deribit").columns == VALUE_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "bad_json"),
+        ("{", "bad_json"),
+        ('{"op":"ping","n":NaN}', "bad_json"),
+        ('{"op":"ping","n":Infinity}', "bad_json"),
+        ('{"op":"ping"}{}', "bad_json"),
+        ("[" * 16_000, "bad_json"),
+        ('{"op":' * 2_500, "bad_json"),
+        ('{"op":"ping","x":"' + "a" * LIMIT + '"}', "too_large"),
+        ('{"op":"ping","x":"' + "é" * (LIMIT // 2) + '"}', "too_large"),
+        ("[]", "bad_request"),
+        ("null", "bad_request"),
+        ("{}", "unknown_op"),
+        ('{"op":"SUBSCRIBE"}', "unknown_op"),
+        ('{"op":["subscribe"]}', "unknown_op"),
+        ('{"op":"subscribe","underlying":"BTC"}', "bad_request"),
+        ('{"op":"subscribe","channel":"trades","underlying":"BTC"}', "unknown_channel"),
+        ('{"op":"subscribe","channel":"chain"}', "bad_request"),
+        ('{"op":"subscribe","channel":"chain","underlying":7}', "bad_request"),
+        ('{"op":"subscribe","channel":"chain","underlying":""}', "bad_request"),
+        ('{"op":"subscribe","channel":"chain","underlying":"' + "B" * 65 + '"}', "bad_request"),
+        (SUBSCRIBE + ',"venue":{}}', "bad_request"),
+        (SUBSCRIBE + ',"columns":"iv"}', "bad_request"),
+        (SUBSCRIBE + ',"columns":["__class__"]}', "unknown_column"),
+    ],
+)
+def test_V05_bad_messages_get_a_code(text: str, expected: str) -> None:
+    assert code(text) == expected
+    assert expected in CODES
+
+
+@given(
+    st.one_of(
+        st.text(max_size=300),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.floats()
+            | st.text(max_size=8)
+            | st.sampled_from(["subscribe", "chain", "BTC"]),
+            lambda inner: (
+                st.lists(inner, max_size=4)
+                | st.dictionaries(
+                    st.sampled_from(["op", "channel", "underlying", "venue", "columns", "x"]), inner, max_size=5
+                )
+            ),
+            max_leaves=12,
+        ).map(lambda value: orjson.dumps(value).decode()),
+    )
+)
+def test_V05_whatever_comes_is_a_request_or_a_refusal(text: str) -> None:
+    op, reply = answer(text)
+    assert op in ("subscribe", "unsubscribe", "ping") or (op in CODES and len(reply) < 1200)
+
+
+def test_V05_an_error_message_repeats_little_of_what_came() -> None:
+    with pytest.raises(Refused) as caught:
+        parse('{"op":"' + "x" * 5000 + '"}', LIMIT)
+    assert len(str(caught.value)) < 200
+
+
+def test_V05_errors_in_a_row_end_a_session_and_a_good_request_forgives() -> None:
+    session = Session(ServerSection(max_errors=3))
+    assert [session.refused(), session.refused()] == [False, False]
+    session.served()
+    assert [session.refused(), session.refused(), session.refused()] == [False, False, True]
+
+
+def test_V06_requests_are_limited_to_a_rate() -> None:
+    session = Session(ServerSection(max_requests_per_s=10))
+    for _ in range(20):
+        session.receive('{"op":"ping"}', 0)
+    with pytest.raises(Refused, match="at most 10 messages a second"):
+        session.receive('{"op":"ping"}', 0)
+    session.receive('{"op":"ping"}', SECOND // 5)
+
+
+def test_a_binary_message_is_refused() -> None:
+    with pytest.raises(Refused, match="text message"):
+        Session(ServerSection()).receive(b"{}", 0)

@@ -1,0 +1,89 @@
+"""When traffic may be sent: the index is fresh and 90 % of the expiries are covered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pricer.clock import Instant, ManualClock
+from pricer.conventions import Status
+from pricer.sidecar.readiness import readiness
+from pricer.snapshot import ROW_PAIR
+from tests.sidecar.snapshots import SECOND, Market
+
+START = Instant(1_795_000_000 * SECOND, 1000 * SECOND)
+
+
+@pytest.fixture
+def market() -> Market:
+    return Market(ManualClock(START), expiries=10)
+
+
+def spoil(market: Market, expiry: int, rows: slice) -> None:
+    """Some options of an expiry have no numbers."""
+    block = market.blocks[expiry]
+    status = block.status.copy()
+    status[ROW_PAIR, rows] = Status.DEGRADED
+    market.blocks[expiry] = replace(block, status=status)
+
+
+def missing(market: Market) -> tuple[str, ...]:
+    return readiness(market.snapshot(), "deribit", ["BTC"]).missing
+
+
+def test_a_chain_in_order_is_ready(market: Market) -> None:
+    assert readiness(market.snapshot(), "deribit", ["BTC"]).ready
+
+
+def test_nine_of_ten_expiries_are_enough(market: Market) -> None:
+    spoil(market, 0, slice(None))
+    assert missing(market) == ()
+    spoil(market, 1, slice(0, 10))
+    found = missing(market)
+    assert found[0] == "deribit BTC: 8 of 10 expiries are covered, 9 are needed"
+    assert found[1].endswith("has 0 OK options below the forward and 0 above it, of 20 listed")
+    assert found[2].endswith("has 0 OK options below the forward and 9 above it, of 20 listed")
+
+
+def test_three_options_on_each_side_cover_an_expiry(market: Market) -> None:
+    for expiry in range(10):
+        spoil(market, expiry, slice(0, 7))
+        spoil(market, expiry, slice(14, None))
+    strikes = market.definitions[0].strike
+    forward = market.blocks[0].forward.value
+    assert np.count_nonzero(strikes[7:14] < forward) == 3
+    assert missing(replace_forwards(market, forward)) == ()
+    spoil(market, 0, slice(7, 8))
+    spoil(market, 1, slice(7, 8))
+    assert len(missing(replace_forwards(market, forward))) == 3
+
+
+def replace_forwards(market: Market, forward: float) -> Market:
+    market.blocks = [replace(b, forward=replace(b.forward, value=forward)) for b in market.blocks]
+    return market
+
+
+def test_an_expiry_with_few_options_is_covered_by_all_of_them() -> None:
+    market = Market(ManualClock(START), expiries=1, strikes=2)
+    spoil(market, 0, slice(0, 0))
+    block = market.blocks[0]
+    market.blocks[0] = replace(block, status=np.zeros_like(block.status))
+    assert missing(market) == ()
+    spoil(market, 0, slice(0, 1))
+    assert len(missing(market)) == 2
+
+
+def test_V11_silence_ends_readiness(market: Market) -> None:
+    snapshot = market.snapshot()
+    assert isinstance(market.clock, ManualClock)
+    market.clock.advance(3 * SECOND)
+    found = readiness(snapshot, "deribit", ["BTC"]).missing
+    assert found[0] == "deribit BTC: the index is STALE (UNDERLYING_STALE)"
+    assert found[1] == "deribit BTC: 0 of 10 expiries are covered, 9 are needed"
+
+
+def test_every_configured_underlying_counts(market: Market) -> None:
+    assert readiness(market.snapshot(), "deribit", ["BTC", "ETH"]).missing == ("deribit ETH: no options are known yet",)
+    assert readiness(None, "deribit", ["BTC"]).missing == ("deribit: nothing has been computed yet",)
