@@ -194,7 +194,7 @@ class Deribit:
         """A new connection: ask for everything again, as if for the first time."""
         self._forget_session()
         self._open = True
-        self._heartbeat_owed = True
+        self._heartbeat_owed = self._families is not None
         self._last_frame_ns = now.mono_ns
         self._sample_fields = True
         for each in self._lists.values():
@@ -385,7 +385,9 @@ class Deribit:
         if channel.startswith(STATE_PREFIX):
             self._state_changed(data, now, events)
         elif channel.startswith(CREATION_PREFIX):
-            _, definition = self._definition_in(decode_object(data) or {}, now)
+            name, definition = self._definition_in(decode_object(data) or {}, now)
+            if not name:
+                self.counters["bad_instrument"] += 1
             if definition is not None:
                 self._learn(definition, now, events)
             self._plan(now, events)
@@ -413,27 +415,27 @@ class Deribit:
             _, definition = objects[item]
             if definition is not None:
                 self._learn(definition, now, events)
+        present = {name for name, _ in objects.values()}
+        if not items or "" in present:
+            self.counters["incomplete_list"] += 1
         if currency is None:
             return
         self._lists[currency].objects = objects
-        present = {name for name, _ in objects.values()}
         if not items or "" in present:
-            self.counters["incomplete_list"] += 1  # no reason to drop what it does not name
-            return
+            return  # no reason to drop what it does not name
         self._remove([name for name in self._listing if _is_of(name, currency) and name not in present], now, events)
 
     def _definition_in(self, item: dict[str, Any], now: Instant) -> tuple[str, Instrument | None]:
-        """The name in one instrument object, and its definition when it is one of ours and alive."""
+        """The name in one instrument object, and its definition when it is one of ours."""
         name = text(item.get("instrument_name"))
         if not name or not self._is_ours(name.partition("-")[0]):
             return name, None
-        definition = instrument_from_wire(item, now.wall_ns, self._note)
-        if definition is None or definition.expiry_ns is None or definition.expiry_ns <= now.wall_ns:
-            return name, None
-        return name, definition
+        return name, instrument_from_wire(item, now.wall_ns, self._note)
 
     def _learn(self, definition: Instrument, now: Instant, events: list[AnyEvent]) -> bool:
         """The venue says that `definition` exists: announce it or what changed about it, and ask for its quotes."""
+        if definition.expiry_ns is not None and definition.expiry_ns <= now.wall_ns:
+            return False
         if self._listing.full and definition.name not in self._listing:
             self.counters["too_many_instruments"] += 1
             return False
@@ -591,7 +593,7 @@ class Deribit:
         times = [] if expiry_ns is None else [now.mono_ns + max(0, expiry_ns - now.wall_ns)]
         if self._waiting:
             times.append(now.mono_ns)
-        if self._open:
+        if self._open and self._reconnect is None:
             times.append(self._silent_at_ns)
             times += [call.deadline_ns for call in self._calls.values()]
             ready_ns = self._lists_bucket.ready_ns(now.mono_ns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -154,7 +153,7 @@ def instrument_from_wire(item: dict[str, Any], now_ns: int, note: Note) -> Instr
         expiry_ns = None
     cp = {"call": 1, "put": -1}.get(text(item.get("option_type")), 0)
     if named is not None:
-        strike = float(named.strike) if math.isnan(strike) else strike
+        strike = strike if strike > 0.0 else float(named.strike)
         expiry_ns = expiry_ns or named.expiry_ns
         cp = cp or named.cp
     if not strike > 0.0 or expiry_ns is None or cp == 0:

@@ -6,8 +6,7 @@ What a consumer may rely on:
 - Frames that wait are handed over one after another; the loop gets its turn when none waits, and at the latest after
   2 ms or 64 frames. So work that `deliver` schedules on the loop runs once the burst has been applied.
 - The end of a connection is delivered (`FeedStatus` "closed") before anything is done about it.
-- The adapter alone makes events, from `opened`, `take_frame`, `on_time` and `closed` at recorded instants: what
-  `on_frame`, `on_timer` and the `FeedStatus` events show is all that a replay needs.
+- The adapter alone makes events, and `tap` is told of every call that it gets: that is all a replay needs.
 """
 
 from __future__ import annotations
@@ -100,6 +99,15 @@ class Transport(Protocol):
     """How connections are made; raises `ConnectionLost`."""
 
     async def connect(self, url: str) -> Connection: ...
+
+
+class Tap(Protocol):
+    """A recorder: told of each call the adapter gets, before the adapter is."""
+
+    def opened(self, now: Instant) -> None: ...
+    def frame(self, data: bytes | str, now: Instant) -> None: ...
+    def timer(self, now: Instant) -> None: ...
+    def closed(self, now: Instant, reason: str) -> None: ...
 
 
 class Backoff:
@@ -281,7 +289,7 @@ def _is_loopback(url: str) -> bool:
 class Feed:
     """Keeps one adapter connected to `url` until closed, and hands over what it makes of the frames.
 
-    `on_frame(frame, now)` is the recorder's tap; `on_timer(now)` tells of each call of `on_time` between frames.
+    `tap` is for a recorder; `on_frame(frame, now)` for those who want the frames alone.
     An exception out of `deliver` or of the adapter ends `run` and reaches its caller: it is a bug, not weather.
     """
 
@@ -296,7 +304,7 @@ class Feed:
         transport: Transport | None = None,
         limits: FeedLimits | None = None,
         on_frame: Callable[[bytes | str, Instant], None] | None = None,
-        on_timer: Callable[[Instant], None] | None = None,
+        tap: Tap | None = None,
     ) -> None:
         try:
             parse_uri(url)
@@ -315,7 +323,7 @@ class Feed:
             stable_s=self._limits.stable_s,
         )
         self._on_frame = on_frame
-        self._on_timer = on_timer
+        self._tap = tap
         # "attempts", "connections", "closed.<reason>": bounded keys, for metrics.
         self.counters: Counter[str] = Counter()
         self.last_loss: ConnectionLost | None = None
@@ -412,6 +420,8 @@ class Feed:
         self._backoff.opened(now.mono_ns)
         self._connection = connection
         self._outbox.clear()
+        if self._tap is not None:
+            self._tap.opened(now)
         self._adapter.opened(now)
         self._after(now)
         self._connected.set()
@@ -420,6 +430,8 @@ class Feed:
         now = self._clock.now()
         self.last_loss = lost
         self.counters[f"closed.{lost.reason}"] += 1
+        if self._tap is not None:
+            self._tap.closed(now, str(lost))
         self._deliver(self._adapter.closed(now, str(lost)), now)
 
     async def _drop(self, connection: Connection, tasks: list[asyncio.Task[None]], *, politely: bool) -> None:
@@ -444,6 +456,8 @@ class Feed:
                 turn_ns, frames = self._clock.now().mono_ns, 0
 
     def _take(self, frame: bytes | str, now: Instant) -> None:
+        if self._tap is not None:
+            self._tap.frame(frame, now)
         if self._on_frame is not None:
             self._on_frame(frame, now)
         self._deliver(take_frame(self._adapter, frame, now), now)
@@ -483,8 +497,8 @@ class Feed:
                 self._time(now)
 
     def _time(self, now: Instant) -> None:
-        if self._on_timer is not None:
-            self._on_timer(now)
+        if self._tap is not None:
+            self._tap.timer(now)
         events = self._adapter.on_time(now)
         if events:
             self._deliver(events, now)

@@ -1,0 +1,429 @@
+"""Raw frames with their receive instants, to file and back; and the recordings of others.
+
+Our own format is append-only and needs no footer, so that a killed process loses what was not yet flushed and no more:
+
+    file    = "VOLSTRM" version record*
+    record  = sync length crc kind wall_ns mono_ns payload        little-endian; crc32 of all but sync and crc
+    block   = a record whose payload is zstd of further records   (`compress=True`)
+
+A reader stops at a damaged tail and says so in `notes`. Damage in the middle is reported as a `Gap`; reading goes on
+at the next record whose checksum holds. A replay that passes every record to `apply_record` repeats the live run, since
+the feed calls the adapter in just this way.
+
+Foreign: cryptofeed's lines, `unixtime: {json}` with `<->` for a connection and `<-` for what was sent, and the REST
+answers in a file beside it (`DERIBIT.0` for `DERIBIT.ws.1.0`), which are given as frames.
+"""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import mmap
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NamedTuple, Protocol, Self, cast
+
+import msgspec
+
+from pricer.adapters.adapter import Adapter, take_frame
+from pricer.adapters.events import AnyEvent
+from pricer.clock import NS_PER_SECOND, Instant
+from pricer.errors import RecordingError
+
+MAGIC = b"VOLSTRM"
+VERSION = 1
+SYNC = b"\xf5\x9aVR"
+
+# Four times the largest frame a feed takes; a longer one is damage that looks like a length.
+LONGEST_PAYLOAD = 32 * 2**20
+BLOCK_BYTES = 256 * 2**10
+
+
+# Records
+
+
+class Opened(NamedTuple):
+    """A connection stands."""
+
+    instant: Instant
+
+
+class Frame(NamedTuple):
+    """A frame as it came."""
+
+    data: bytes
+    instant: Instant
+
+
+class Timer(NamedTuple):
+    """`on_time` was called between two frames."""
+
+    instant: Instant
+
+
+class PriceMark(NamedTuple):
+    """The engine priced here."""
+
+    instant: Instant
+
+
+class Closed(NamedTuple):
+    """The connection is gone, or could not be made."""
+
+    instant: Instant
+    reason: str
+
+
+class Gap(NamedTuple):
+    """`length` bytes at `offset` are damaged; what they held is lost."""
+
+    offset: int
+    length: int
+
+
+Record = Opened | Frame | Timer | PriceMark | Closed | Gap
+
+
+def apply_record(adapter: Adapter, record: Record) -> list[AnyEvent]:
+    """The events of one record: the adapter is called as the feed called it; what it would send is dropped."""
+    match record:
+        case Frame(data, instant):
+            events = take_frame(adapter, data, instant)
+        case Timer(instant):
+            events = adapter.on_time(instant)
+        case Opened(instant):
+            adapter.opened(instant)
+            events = []
+        case Closed(instant, reason):
+            return adapter.closed(instant, reason)
+        case PriceMark() | Gap():
+            return []
+    while adapter.to_send(instant):
+        pass
+    return events
+
+
+class Recording(Protocol):
+    """A recording on disk. Each iteration reads it from the start; `notes` says what was wrong with it so far."""
+
+    path: Path
+    # What the recorder wrote down: "venue" at least, where it is known.
+    meta: Mapping[str, Any]
+    notes: list[str]
+
+    def __iter__(self) -> Iterator[Record]: ...
+
+
+def open_recording(path: str | Path) -> Recording:
+    """The recording at `path`, in whichever format. `RecordingError` when there is none that can be read."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(MAGIC) + 1)
+    except OSError as error:
+        raise RecordingError(f"{path}: {error.strerror or error}") from error
+    if not head:
+        raise RecordingError(f"{path}: the file is empty")
+    if head.startswith(MAGIC):
+        if head[len(MAGIC) :] != bytes([VERSION]):
+            raise RecordingError(f"{path}: offset {len(MAGIC)}: version {head[len(MAGIC) :].hex()}, not {VERSION:02x}")
+        return _OwnRecording(path)
+    return _CryptofeedRecording(path)
+
+
+# Our own format
+
+_META, _FRAME, _PRICE_MARK, _OPENED, _CLOSED, _TIMER, _BLOCK = range(7)
+_HEAD = struct.Struct("<4sII")  # sync, length of the payload, crc
+_BODY = struct.Struct("<Bqq")  # kind, wall_ns, mono_ns
+_LENGTH = struct.Struct("<I")
+
+
+class RecordingWriter:
+    """Appends records to a new file; never overwrites one. Fits a feed's `tap`.
+
+    What the venue sends is recorded, nothing of what we send: so no secret can be. Flushed to the system each
+    `flush_interval_s` of monotonic time, as records come.
+    """
+
+    def __init__(
+        self, path: str | Path, meta: Mapping[str, Any], *, compress: bool = False, flush_interval_s: float = 1.0
+    ) -> None:
+        self.path = Path(path)
+        self._compress = _zstandard().ZstdCompressor(level=3).compress if compress else None
+        self._flush_ns = int(flush_interval_s * NS_PER_SECOND)
+        self._flushed_ns: int | None = None
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        try:
+            self._file = self.path.open("xb")
+        except FileExistsError as error:
+            raise RecordingError(f"{self.path}: exists already; a recording is never overwritten") from error
+        except OSError as error:
+            raise RecordingError(f"{self.path}: {error.strerror or error}") from error
+        self._write(MAGIC + bytes([VERSION]) + _encoded(_META, Instant(0, 0), msgspec.json.encode(meta)))
+        self.flush()
+
+    def frame(self, data: bytes | str, now: Instant) -> None:
+        """A frame was received."""
+        self._add(_FRAME, now, data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
+
+    def price_mark(self, now: Instant) -> None:
+        """The engine priced."""
+        self._add(_PRICE_MARK, now)
+
+    def opened(self, now: Instant) -> None:
+        """A connection stands."""
+        self._add(_OPENED, now)
+
+    def closed(self, now: Instant, reason: str) -> None:
+        """The connection is gone, or could not be made."""
+        self._add(_CLOSED, now, reason.encode())
+
+    def timer(self, now: Instant) -> None:
+        """`on_time` was called between two frames."""
+        self._add(_TIMER, now)
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        if self._compress is not None and self._waiting:
+            block = self._compress(b"".join(self._waiting))
+            self._waiting, self._waiting_bytes = [], 0
+            self._write(_encoded(_BLOCK, Instant(0, 0), block))
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise RecordingError(f"{self.path}: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Flush and close."""
+        if not self._file.closed:
+            try:
+                self.flush()
+            finally:
+                self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _add(self, kind: int, now: Instant, payload: bytes = b"") -> None:
+        record = _encoded(kind, now, payload)
+        if self._compress is None:
+            self._write(record)
+        else:
+            self._waiting.append(record)
+            self._waiting_bytes += len(record)
+        if self._flushed_ns is None:
+            self._flushed_ns = now.mono_ns
+        if now.mono_ns - self._flushed_ns >= self._flush_ns or self._waiting_bytes >= BLOCK_BYTES:
+            self._flushed_ns = now.mono_ns
+            self.flush()
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise RecordingError(f"{self.path}: {error.strerror or error}") from error
+
+
+def _encoded(kind: int, instant: Instant, payload: bytes) -> bytes:
+    length = len(payload)
+    rest = _BODY.pack(kind, *instant) + payload
+    return _HEAD.pack(SYNC, length, zlib.crc32(rest, zlib.crc32(_LENGTH.pack(length)))) + rest
+
+
+class _Raw(NamedTuple):
+    kind: int
+    instant: Instant
+    payload: bytes
+    end: int
+
+
+Buffer = bytes | mmap.mmap
+
+
+def _record_at(buffer: Buffer, offset: int) -> _Raw | None:
+    """The record that begins at `offset`; None unless it is complete and its checksum holds."""
+    body_at = offset + _HEAD.size
+    payload_at = body_at + _BODY.size
+    if payload_at > len(buffer):
+        return None
+    sync, length, crc = _HEAD.unpack_from(buffer, offset)
+    end = payload_at + length
+    if sync != SYNC or length > LONGEST_PAYLOAD or end > len(buffer):
+        return None
+    if zlib.crc32(buffer[body_at:end], zlib.crc32(_LENGTH.pack(length))) != crc:
+        return None
+    kind, wall_ns, mono_ns = _BODY.unpack_from(buffer, body_at)
+    return _Raw(kind, Instant(wall_ns, mono_ns), buffer[payload_at:end], end)
+
+
+def _next_record(buffer: Buffer, offset: int) -> int | None:
+    """Where the first sound record after `offset` begins."""
+    while (offset := buffer.find(SYNC, offset + 1)) >= 0:
+        if _record_at(buffer, offset) is not None:
+            return offset
+    return None
+
+
+class _OwnRecording:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.notes: list[str] = []
+        self.meta: Mapping[str, Any] = self._read_meta()
+
+    def __iter__(self) -> Iterator[Record]:
+        self.notes.clear()
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            yield from self._records(buffer, len(MAGIC) + 1)
+
+    def _read_meta(self) -> Mapping[str, Any]:
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            raw = _record_at(buffer, len(MAGIC) + 1)
+        meta = msgspec.json.decode(raw.payload) if raw is not None and raw.kind == _META else None
+        if not isinstance(meta, dict):
+            raise RecordingError(f"{self.path}: offset {len(MAGIC) + 1}: the description of the recording is damaged")
+        return meta
+
+    def _records(self, buffer: Buffer, offset: int) -> Iterator[Record]:
+        while offset < len(buffer):
+            raw = _record_at(buffer, offset)
+            if raw is not None:
+                yield from self._decoded(raw, offset)
+                offset = raw.end
+                continue
+            sound = _next_record(buffer, offset)
+            lost = (len(buffer) if sound is None else sound) - offset
+            if sound is None:
+                self.notes.append(f"{self.path}: offset {offset}: cut here; the last {lost} bytes are no whole record")
+                return
+            self.notes.append(f"{self.path}: offset {offset}: {lost} bytes are damaged and left out")
+            yield Gap(offset, lost)
+            offset = sound
+
+    def _decoded(self, raw: _Raw, offset: int) -> Iterator[Record]:
+        if raw.kind == _FRAME:
+            yield Frame(raw.payload, raw.instant)
+        elif raw.kind == _PRICE_MARK:
+            yield PriceMark(raw.instant)
+        elif raw.kind == _TIMER:
+            yield Timer(raw.instant)
+        elif raw.kind == _OPENED:
+            yield Opened(raw.instant)
+        elif raw.kind == _CLOSED:
+            yield Closed(raw.instant, raw.payload.decode(errors="replace"))
+        elif raw.kind == _BLOCK:
+            yield from self._block(raw.payload, offset)
+        elif raw.kind != _META:
+            self.notes.append(f"{self.path}: offset {offset}: a record of unknown kind {raw.kind} is left out")
+
+    def _block(self, payload: bytes, offset: int) -> Iterator[Record]:
+        zstandard = _zstandard()
+        try:
+            # The size stands in the block itself: asked first, so that a made-up one allocates nothing.
+            size = zstandard.frame_content_size(payload)
+            if not 0 <= size <= LONGEST_PAYLOAD + BLOCK_BYTES:
+                raise RecordingError(f"{self.path}: offset {offset}: a block of {size} bytes is too large")
+            inner = zstandard.ZstdDecompressor().decompress(payload)
+        except zstandard.ZstdError as error:
+            raise RecordingError(f"{self.path}: offset {offset}: {error}") from error
+        place = 0
+        while place < len(inner):
+            raw = _record_at(inner, place)
+            if raw is None or raw.kind == _BLOCK:
+                raise RecordingError(f"{self.path}: offset {offset}: the block is damaged at its byte {place}")
+            yield from self._decoded(raw, offset)
+            place = raw.end
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard
+    except ImportError as error:
+        raise RecordingError("compressed recordings need zstandard: pip install 'volstream[record]'") from error
+    return zstandard
+
+
+# cryptofeed's lines
+
+_RECEIVED = re.compile(rb"(\d+)(?:\.(\d+))?: (.*)", re.DOTALL)
+_SENT = re.compile(rb"\S+ <- \d+(?:\.\d+)?: .*", re.DOTALL)
+_CONNECTED = re.compile(rb"\S+ <-> (\d+)(?:\.(\d+))?")
+_ANSWERED = re.compile(rb"\S+ -> (\d+)(?:\.(\d+))?: (.*)", re.DOTALL)
+_CONFIGURED = re.compile(rb"configuration: .*", re.DOTALL)
+_WS_FILE = re.compile(r"(.+)\.ws\.\d+\.(\d+)(?:\.gz)?")
+
+
+class _CryptofeedRecording:
+    """Their clock is the wall clock alone, so it stands for both."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.notes: list[str] = []
+        self.meta: Mapping[str, Any] = {"venue": path.name.partition(".")[0].lower()}
+        for number, line in _lines(path):
+            if _record_in(line, path, number) is not None:
+                break
+        else:
+            raise RecordingError(f"{path}: neither a volstream recording nor lines of cryptofeed")
+
+    def __iter__(self) -> Iterator[Record]:
+        self.notes.clear()
+        rest = _beside(self.path)
+        files = [self.path] if rest is None else [rest, self.path]
+        yield from heapq.merge(*map(_records_of, files), key=lambda record: record.instant)
+
+
+def _records_of(path: Path) -> Iterator[Frame | Opened]:
+    for number, line in _lines(path):
+        record = _record_in(line, path, number)
+        if record is not None:
+            yield record
+
+
+def _record_in(line: bytes, path: Path, number: int) -> Frame | Opened | None:
+    """What a line says; None for what is of no use to a replay."""
+    if (match := _RECEIVED.fullmatch(line) or _ANSWERED.fullmatch(line)) is not None:
+        return Frame(match[3], _instant(match[1], match[2]))
+    if (match := _CONNECTED.fullmatch(line)) is not None:
+        return Opened(_instant(match[1], match[2]))
+    if not line or _SENT.fullmatch(line) or _CONFIGURED.fullmatch(line):
+        return None
+    raise RecordingError(f"{path}: line {number}: not a line of cryptofeed: {line[:60]!r}")
+
+
+def _instant(seconds: bytes, fraction: bytes | None) -> Instant:
+    """Exactly: a float would lose the last digits."""
+    wall_ns = int(seconds) * NS_PER_SECOND + int((fraction or b"0").ljust(9, b"0")[:9])
+    return Instant(wall_ns, wall_ns)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, gzipped or not, numbered from 1, without their ends."""
+    try:
+        with path.open("rb") as plain:
+            gzipped = plain.read(2) == b"\x1f\x8b"
+            plain.seek(0)
+            file = cast(IO[bytes], gzip.GzipFile(fileobj=plain)) if gzipped else plain
+            for number, line in enumerate(file, start=1):
+                yield number, line.rstrip(b"\r\n")
+    except (OSError, EOFError, zlib.error) as error:
+        raise RecordingError(f"{path}: {error}") from error
+
+
+def _beside(path: Path) -> Path | None:
+    """The REST answers that belong to `path`, if they are there."""
+    match = _WS_FILE.fullmatch(path.name)
+    if match is None:
+        return None
+    plain = path.with_name(f"{match[1]}.{match[2]}")
+    return next((each for each in (plain, plain.with_name(plain.name + ".gz")) if each.exists()), None)
