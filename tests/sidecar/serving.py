@@ -26,11 +26,9 @@ async def running(source: SnapshotSource, **server: Any) -> AsyncIterator[str]:
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     settings = Settings(server=QUICK | server)
     task = asyncio.create_task(serve(source, settings, started=address.set_result))
-    await asyncio.wait({task, address}, return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        task.result()
+    task.add_done_callback(lambda _: address.done() or address.cancel())  # it did not even start
     try:
-        yield address.result()
+        yield await address
     finally:
         task.cancel()
         await asyncio.wait({task})

@@ -97,7 +97,8 @@ async def test_no_sidecar_is_an_error_at_once() -> None:
 async def test_a_break_in_the_sequence_asks_for_a_new_snapshot(
     source: Source, market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply, lost = Replica.apply, []
+    apply = Replica.apply
+    lost: list[object] = []
 
     def lossy(self: Replica, message: dict[str, object]) -> bool:
         if message["type"] == "delta" and not lost:

@@ -44,7 +44,7 @@ def test_nine_of_ten_expiries_are_enough(market: Market) -> None:
     found = missing(market)
     assert found[0] == "deribit BTC: 8 of 10 expiries are covered, 9 are needed"
     assert found[1].endswith("has 0 OK options below the forward and 0 above it, of 20 listed")
-    assert found[2].endswith("has 0 OK options below the forward and 9 above it, of 20 listed")
+    assert found[2].endswith("has 2 OK options below the forward and 7 above it, of 20 listed")
 
 
 def test_three_options_on_each_side_cover_an_expiry(market: Market) -> None:
