@@ -1,1 +1,34 @@
 """Volatility smiles and surfaces in log-moneyness k and total variance w."""
+
+from __future__ import annotations
+
+from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
+from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
+from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
+from pricer.surfaces.smile import Smile
+from pricer.surfaces.surface import SurfaceDiagnostics, VolSurface
+from pricer.surfaces.svi import SviParams, SviSmile, iv_chain
+from pricer.surfaces.warm import warmup_calls
+
+# Every parametrisation of one expiry, by its name; the shared smile tests run on each.
+SMILES = {"svi": SviSmile}
+
+__all__ = [
+    "SMILES",
+    "Certificate",
+    "FitDiagnostics",
+    "Role",
+    "Selection",
+    "SliceQuotes",
+    "Smile",
+    "SurfaceDiagnostics",
+    "SurfaceSlice",
+    "SviParams",
+    "SviSmile",
+    "VolSurface",
+    "check_butterfly",
+    "check_calendar",
+    "iv_chain",
+    "select",
+    "warmup_calls",
+]

@@ -1,0 +1,328 @@
+"""One expiry of a surface: from its quotes and its neighbours to a certified smile, or to a stated refusal.
+
+The path of a fit, each step taken only where the one before did not do:
+
+1. constrained fit from the slice's present smile (a cold start from its quotes where it has none);
+2. harder barrier, and grid points where the certificate found a leak ("tightened");
+3. the same from a cold start, where the answer is implausible or much worse than the last one ("restarted");
+4. the way back towards the last certified smile, until the certificate holds ("blended", `ARB_REPAIRED`);
+5. refusal: the last good smile stays, `FIT_FAILED` and `FIT_LAST_GOOD`, `accepted` is False.
+
+With fewer than five two-sided observations the five parameters are not determined. The shape then comes from the
+slice's last smile, else from the nearest expiry (at equal k/√ttm), else it is nearly flat, and the quotes move it as
+far as their number allows: the level first, then the wings, then the rest. Such a slice follows its neighbours and
+never constrains them. Nothing is made from bounds alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from pricer.conventions import NO_REASON, Reason, Status
+from pricer.kernels.jit import kernel
+from pricer.surfaces.arbitrage import Certificate, certify_svi
+from pricer.surfaces.quotes import HIGH, LOW, WIDTH, K, Selection
+from pricer.surfaces.smile import Array
+from pricer.surfaces.svi import SviParams, SviSmile, value
+from pricer.surfaces.svi_free import fit_free, residual, robust_loss
+from pricer.surfaces.svi_hard import EPSILON, blend_certified, fit_certified
+
+FitPath: TypeAlias = Literal["none", "fitted", "tightened", "restarted", "blended", "refused"]
+
+# A raw SVI has five parameters.
+DETERMINED = 5
+
+# A smile further than this from a mid is off it: so many half-spreads, and at least this share of the mid.
+OFF_HALF_SPREADS = 4.0
+OFF_SHARE = 0.1
+# A fit that is off more than this share of its mids is refused.
+OFF_LIMIT = 0.3
+
+# Try a cold start where the mean Huber loss is above the first and has grown by the second factor.
+_POOR_LOSS = 0.5
+_GROWN = 1.5
+
+# Stiffness of (ln c₊, ln c₋, m, ln σ) by the number of mids; a is always free. Against residuals in half-spreads.
+_STIFFNESS = {
+    1: np.array([0.0, 100.0, 100.0, 100.0, 100.0]),
+    2: np.array([0.0, 1.0, 1.0, 30.0, 30.0]),
+    3: np.array([0.0, 0.3, 0.3, 1.0, 3.0]),
+    4: np.array([0.0, 0.1, 0.1, 0.3, 1.0]),
+}
+NONE = np.empty(0)  # an absent neighbour or prior, as the kernels see it
+
+
+@dataclass(frozen=True, slots=True)
+class FitDiagnostics:
+    """How well a smile meets its quotes. Figures are of the two-sided observations (mids); NaN where there is none."""
+
+    path: FitPath
+    mids: int = 0
+    bounds: int = 0
+    inside_spread: float = math.nan  # share of mids whose bid and ask vol contain the smile
+    rmse: float = math.nan  # in half-spreads
+    loss: float = math.nan  # mean Huber loss, bounds included
+    off_share: float = math.nan  # share of mids that the smile is off
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurfaceSlice:
+    """One expiry: its smile (None where there is none), whether it may be used, and why not.
+
+    `accepted` says that the latest quotes were fitted; otherwise `smile` is the last good one. `k_min` and `k_max` is
+    the quoted range that entered the smile: outside, it is extrapolated. `certificate` holds this smile's butterfly
+    evidence and the gap to the next shorter smile.
+    """
+
+    ttm: float
+    forward: float
+    smile: SviSmile | None
+    status: Status
+    reasons: Reason
+    certificate: Certificate
+    diagnostics: FitDiagnostics
+    accepted: bool
+    k_min: float
+    k_max: float
+    selection: Selection = field(repr=False)
+
+    @property
+    def determined(self) -> bool:
+        """Do its own quotes determine this smile? If not, it follows its neighbours and does not constrain them."""
+        return self.smile is not None and not self.reasons & Reason.FIT_UNDERDETERMINED
+
+    def at(self, forward: float, ttm: float) -> SurfaceSlice:
+        """The same sigma(k) for another forward and time to maturity; its certificate is the caller's to renew."""
+        smile = None if self.smile is None else self.smile.at(forward, ttm)
+        return replace(self, ttm=ttm, forward=forward, smile=smile)
+
+
+NO_CERTIFICATE = Certificate("exact", True, True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SliceProblem:
+    """What a fit is made from: the observations, the last smile at today's forward and ttm, the neighbours."""
+
+    selection: Selection
+    ttm: float
+    forward: float
+    last: SurfaceSlice | None
+    below: SviSmile | None
+    above: SviSmile | None
+
+
+def fit_slice(problem: SliceProblem) -> SurfaceSlice:
+    """The certified smile of one expiry between its present neighbours, along the path of this module's docstring."""
+    mids = problem.selection.mids
+    if mids == 0:
+        return _without_quotes(problem)
+    candidate = _determined(problem) if mids >= DETERMINED else _underdetermined(problem)
+    return candidate or _refused(problem)
+
+
+def settle_slice(problem: SliceProblem, params: Array) -> SurfaceSlice:
+    """The slice of `params` as they are where they can be certified, refitted from there where not."""
+    evidence = np.empty(9)
+    if certify_svi(params, _params(problem.below), _params(problem.above), evidence):
+        candidate = _accepted(problem, params, evidence, "fitted", 0)
+    else:
+        candidate = _attempt(problem, params.copy(), EPSILON, "tightened")
+    return candidate or _refused(problem)
+
+
+def _accepted(problem: SliceProblem, params: Array, evidence: Array, path: FitPath, steps: int) -> SurfaceSlice | None:
+    """The slice of certified `params`, or None where they are implausible."""
+    selection = problem.selection
+    diagnostics, plausible = assess(selection, problem.ttm, params, path, steps)
+    if not plausible:
+        return None
+    reasons = Reason.ARB_REPAIRED if path == "blended" else NO_REASON
+    if selection.mids < DETERMINED:
+        reasons |= Reason.FIT_UNDERDETERMINED
+    return SurfaceSlice(
+        problem.ttm,
+        problem.forward,
+        SviSmile(problem.ttm, problem.forward, SviParams(*params.tolist())),
+        Status.DEGRADED if reasons else Status.OK,
+        reasons,
+        certificate_of(evidence),
+        diagnostics,
+        True,
+        *selection.k_range,
+        selection,
+    )
+
+
+def certificate_of(evidence: Array) -> Certificate:
+    """The certificate of a slice from `arbitrage.certify_svi`: butterfly, and calendar against the shorter expiry."""
+    butterfly, over, _, min_g, at_k, gap, gap_k = evidence[:7].tolist()
+    return Certificate("exact", bool(butterfly), bool(over), min_g, at_k, gap, gap_k)
+
+
+def assess(selection: Selection, ttm: float, params: Array, path: FitPath, steps: int) -> tuple[FitDiagnostics, bool]:
+    """How well `params` meet the observations, and whether that is plausible at all."""
+    inside, rmse, off, near_money, loss = _assess(selection.observations, ttm, params)
+    mids = selection.mids
+    diagnostics = FitDiagnostics(path, mids, selection.row.size - mids, inside, rmse, loss, off, steps)
+    return diagnostics, near_money and off <= OFF_LIMIT
+
+
+def _determined(problem: SliceProblem) -> SurfaceSlice | None:
+    last = problem.last
+    if last is None or last.smile is None:
+        return _attempt(problem, cold_start(problem), 0.1, "fitted")
+    warm = _attempt(problem, np.array(last.smile.params), EPSILON, "fitted")
+    before = last.diagnostics.loss
+    if warm is not None and not (warm.diagnostics.loss > _POOR_LOSS and warm.diagnostics.loss > _GROWN * before):
+        return warm
+    cold = _attempt(problem, cold_start(problem), 0.1, "restarted")
+    if warm is None or cold is None:
+        return warm or cold
+    return cold if cold.diagnostics.loss < warm.diagnostics.loss else warm
+
+
+def _underdetermined(problem: SliceProblem) -> SurfaceSlice | None:
+    shape = _shape(problem)
+    return _attempt(problem, shape.copy(), 0.1, "fitted", shape)
+
+
+def _attempt(
+    problem: SliceProblem, params: Array, epsilon: float, path: FitPath, shape: Array = NONE
+) -> SurfaceSlice | None:
+    """A constrained fit from `params` (overwritten), with `shape` as prior where one is given."""
+    below, above = _params(problem.below), _params(problem.above)
+    centre, stiffness = _prior(shape, problem.selection.mids)
+    evidence = np.empty(9)
+    certificates, steps = fit_certified(
+        problem.selection.observations, problem.ttm, below, above, centre, stiffness, epsilon, params, evidence
+    )
+    if certificates > 1 and path == "fitted":
+        path = "tightened"
+    if certificates == 0:
+        if problem.last is None or problem.last.smile is None:
+            return None
+        base = np.array(problem.last.smile.params)
+        if not certify_svi(base, below, above, evidence) or not blend_certified(params, base, below, above, evidence):
+            return None
+        path = "blended"
+    return _accepted(problem, params, evidence, path, steps)
+
+
+def cold_start(problem: SliceProblem) -> Array:
+    """The best unconstrained smile of the observations."""
+    params = np.empty(5)
+    fit_free(problem.selection.observations, problem.ttm, False, params)
+    return params
+
+
+def _shape(problem: SliceProblem) -> Array:
+    """The smile that an underdetermined fit starts from and is held to."""
+    if problem.last is not None and problem.last.smile is not None:
+        return np.array(problem.last.smile.params)
+    ttm = problem.ttm
+    near = [smile for smile in (problem.below, problem.above) if smile is not None]
+    if near:
+        closest = min(near, key=lambda smile: abs(math.log(smile.ttm / ttm)))
+        scale = ttm / closest.ttm
+        a, b, rho, m, sigma = closest.params
+        # w(k) → scale·w(k/√scale): the same smile in standard deviations.
+        return np.array([a * scale, b * math.sqrt(scale), rho, m * math.sqrt(scale), sigma * math.sqrt(scale)])
+    observations = problem.selection.observations
+    mids = 0.5 * (observations[:, LOW] + observations[:, HIGH])
+    w = float(np.median(mids[np.isfinite(mids)])) ** 2 * ttm
+    b = 0.02 * math.sqrt(w)
+    return np.array([w * (1.0 - 0.02), b, 0.0, 0.0, math.sqrt(w)])
+
+
+def _prior(shape: Array, mids: int) -> tuple[Array, Array]:
+    if shape.size == 0:
+        return NONE, NONE
+    a, b, rho, m, sigma = shape.tolist()
+    centre = np.array([a, math.log(max(b * (1 + rho), 1e-9)), math.log(max(b * (1 - rho), 1e-9)), m, math.log(sigma)])
+    return centre, _STIFFNESS[max(mids, 1)]
+
+
+def _without_quotes(problem: SliceProblem) -> SurfaceSlice:
+    """No mid at all: the last good smile where there is one, else none."""
+    why = Reason.FIT_UNDERDETERMINED | Reason.NO_QUOTE
+    if problem.last is None or problem.last.smile is None:
+        return _empty(problem, why)
+    return _kept(problem, problem.last, why | Reason.FIT_LAST_GOOD, "none")
+
+
+def _refused(problem: SliceProblem) -> SurfaceSlice:
+    why = Reason.FIT_FAILED
+    if problem.selection.mids < DETERMINED:
+        why |= Reason.FIT_UNDERDETERMINED
+    if problem.last is None or problem.last.smile is None:
+        return _empty(problem, why)
+    return _kept(problem, problem.last, why | Reason.FIT_LAST_GOOD, "refused")
+
+
+def _empty(problem: SliceProblem, reasons: Reason) -> SurfaceSlice:
+    selection = problem.selection
+    diagnostics = FitDiagnostics("none", selection.mids, selection.row.size - selection.mids)
+    return SurfaceSlice(
+        problem.ttm, problem.forward, None, Status.INVALID, reasons, NO_CERTIFICATE, diagnostics, False,
+        math.nan, math.nan, selection,
+    )  # fmt: skip
+
+
+def _kept(problem: SliceProblem, last: SurfaceSlice, reasons: Reason, path: FitPath) -> SurfaceSlice:
+    assert last.smile is not None
+    params = np.array(last.smile.params)
+    evidence = np.empty(9)
+    certify_svi(params, _params(problem.below), _params(problem.above), evidence)
+    diagnostics, _ = assess(problem.selection, problem.ttm, params, path, 0)
+    return replace(
+        last,
+        status=Status.DEGRADED,
+        reasons=reasons,
+        certificate=certificate_of(evidence),
+        diagnostics=diagnostics,
+        accepted=False,
+        selection=problem.selection,
+    )
+
+
+def _params(smile: SviSmile | None) -> Array:
+    return NONE if smile is None else np.array(smile.params)
+
+
+@kernel
+def _assess(observations: Array, ttm: float, params: Array) -> tuple[float, float, float, bool, float]:
+    """(share of mids inside, rmse in half-spreads, share of mids off, plausible near the money, mean Huber loss)."""
+    mids = inside = off = 0
+    squares = 0.0
+    nearest, nearest_off = np.empty(4), np.zeros(4)  # the mids nearest to the money, and whether the smile is off them
+    for j in range(4):
+        nearest[j] = math.inf
+    for i in range(observations.shape[0]):
+        low, high, width = observations[i, LOW], observations[i, HIGH], observations[i, WIDTH]
+        if not (low > 0.0 and high < math.inf):
+            continue
+        w = value(params[0], params[1], params[2], params[3], params[4], observations[i, K])[0]
+        sigma = math.sqrt(max(w, 0.0) / ttm)
+        r = residual(sigma, low, high, width)
+        mids += 1
+        squares += r * r
+        inside += low <= sigma <= high
+        miss = 1.0 if abs(r) > max(OFF_HALF_SPREADS, OFF_SHARE * 0.5 * (low + high) / width) else 0.0
+        off += miss > 0.0
+        distance = abs(observations[i, K])
+        for j in range(4):
+            if distance < nearest[j]:
+                nearest[j], distance = distance, nearest[j]
+                nearest_off[j], miss = miss, nearest_off[j]
+    loss = robust_loss(observations, ttm, params)
+    if mids == 0:
+        return math.nan, math.nan, 0.0, True, loss
+    # One bad quote at the money may be missed, not most of them.
+    missed = nearest_off[0] + nearest_off[1] + nearest_off[2] + nearest_off[3]
+    return inside / mids, math.sqrt(squares / mids), off / mids, missed <= 0.5 * min(mids, 4), loss

@@ -1,0 +1,269 @@
+"""The volatility surface: slices in order of expiry, each certified on its own and against its neighbours.
+
+A surface is a value. An update gives a new one that shares all untouched slices; `version` counts the steps.
+
+Between two expiries total variance is linear in ttm at equal k, which keeps calendar order (not always g >= 0). Before
+the first and after the last expiry sigma(k) stays that of the nearest one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pricer.conventions import NO_REASON, Reason, Status
+from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
+from pricer.surfaces.chain import fit_chain
+from pricer.surfaces.quotes import Selection, SliceQuotes, select
+from pricer.surfaces.slices import NO_CERTIFICATE, SliceProblem, SurfaceSlice, fit_slice
+from pricer.surfaces.smile import Array, like_input
+from pricer.surfaces.svi import SviSmile
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceDiagnostics:
+    """How well a whole surface meets its quotes; NaN where no slice has a two-sided observation."""
+
+    mids: int
+    inside_spread: float
+    rmse: float
+    paths: Mapping[str, int]
+    excluded: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VolSurface:
+    """An immutable volatility surface of one underlying; `slices` in rising order of ttm."""
+
+    slices: tuple[SurfaceSlice, ...]
+    version: int = 0
+
+    @classmethod
+    def fit(
+        cls, slices: Sequence[SliceQuotes], model: Literal["svi"] = "svi", no_arbitrage: Literal["hard"] = "hard"
+    ) -> VolSurface:
+        """A surface from the quotes of its expiries, all fitted together under the same constraints."""
+        if model != "svi":
+            raise ValueError(f"unknown model {model!r}; there is 'svi'")
+        if no_arbitrage != "hard":
+            raise ValueError(f"unknown no_arbitrage {no_arbitrage!r}; there is 'hard'")
+        ordered = sorted(slices, key=lambda quotes: quotes.ttm)
+        for shorter, longer in itertools.pairwise(ordered):
+            if shorter.ttm == longer.ttm:
+                raise ValueError(f"two slices have the same ttm {longer.ttm!r}")
+        fitted = fit_chain([SliceProblem(select(q), q.ttm, q.forward, None, None, None) for q in ordered])
+        return cls(_following(fitted, range(len(fitted))))
+
+    def updated(self, index: int, quotes: SliceQuotes) -> VolSurface:
+        """The surface after new quotes of one expiry: the tick path."""
+        return self.updated_many({index: quotes})
+
+    def updated_many(self, changes: Mapping[int, SliceQuotes]) -> VolSurface:
+        """The surface after new quotes of several expiries, refitted from short to long.
+
+        Where a move of the whole surface upwards is held up by longer expiries that have not moved yet, the refused
+        ones are tried again from long to short.
+        """
+        slices = list(self.slices)
+        selections = {i: select(quotes) for i, quotes in sorted(changes.items())}
+        refused = _refit(slices, changes, selections, list(selections))
+        if refused and len(selections) > 1:
+            _refit(slices, changes, selections, refused[::-1])
+        return VolSurface(_following(slices, selections), self.version + 1)
+
+    def inserted(self, quotes: SliceQuotes) -> VolSurface:
+        """The surface with one more expiry, at its place in the order of ttm."""
+        index = sum(part.ttm < quotes.ttm for part in self.slices)
+        if index < len(self.slices) and self.slices[index].ttm == quotes.ttm:
+            raise ValueError(f"there is a slice with ttm {quotes.ttm!r} already")
+        slices = list(self.slices)
+        problem = SliceProblem(select(quotes), quotes.ttm, quotes.forward, None, None, None)
+        slices.insert(index, fit_slice(_between(slices, index, index, problem)))
+        return VolSurface(_following(slices, [index]), self.version + 1)
+
+    def removed(self, index: int) -> VolSurface:
+        """The surface without one expiry; the others keep their smiles."""
+        slices = list(self.slices)
+        del slices[index]
+        return VolSurface(_following(slices, [index]), self.version + 1)
+
+    def at(self, ttms: Sequence[float], forwards: Sequence[float]) -> VolSurface:
+        """The same sigma(k) in every expiry at other times to maturity and forwards, certified anew.
+
+        Time alone can bring butterfly arbitrage into a smile; that shows in the certificates.
+        """
+        moved = [part.at(forward, ttm) for part, ttm, forward in zip(self.slices, ttms, forwards, strict=True)]
+        moved = [
+            part if part.smile is None else replace(part, certificate=check_butterfly(part.smile)) for part in moved
+        ]
+        for i in range(len(moved)):
+            _recertify_gap(moved, i)
+        return VolSurface(tuple(moved), self.version + 1)
+
+    @property
+    def smiles(self) -> tuple[SviSmile | None, ...]:
+        """The smile of each slice; None where there is none."""
+        return tuple(part.smile for part in self.slices)
+
+    @property
+    def certificate(self) -> Certificate:
+        """The evidence of all slices and neighbouring pairs in one."""
+        whole = NO_CERTIFICATE
+        for part in self.slices:
+            if part.smile is not None:
+                whole = whole.merged(part.certificate)
+        return whole
+
+    @property
+    def diagnostics(self) -> SurfaceDiagnostics:
+        """Figures over all slices, weighted by their numbers of two-sided observations."""
+        mids = 0
+        inside = squares = 0.0
+        paths: dict[str, int] = {}
+        excluded: dict[str, int] = {}
+        for part in self.slices:
+            figures = part.diagnostics
+            paths[figures.path] = paths.get(figures.path, 0) + 1
+            for reason, count in part.selection.excluded().items():
+                excluded[reason] = excluded.get(reason, 0) + count
+            if part.smile is not None and figures.mids:
+                mids += figures.mids
+                inside += figures.mids * figures.inside_spread
+                squares += figures.mids * figures.rmse**2
+        if mids == 0:
+            return SurfaceDiagnostics(0, math.nan, math.nan, paths, excluded)
+        return SurfaceDiagnostics(mids, inside / mids, math.sqrt(squares / mids), paths, excluded)
+
+    def forward(self, ttm: float) -> float:
+        """The forward at `ttm`: log-linear between expiries, constant outside; NaN for a surface without slices."""
+        if not self.slices:
+            return math.nan
+        times = [part.ttm for part in self.slices]
+        return math.exp(float(np.interp(ttm, times, [math.log(part.forward) for part in self.slices])))
+
+    def total_variance(self, k: npt.ArrayLike, ttm: float) -> Array:
+        """w(k) at `ttm`; NaN where the surface has no smile or `ttm` is not positive."""
+        k = np.asarray(k, dtype=np.float64)
+        return like_input(self._total_variance(k.reshape(-1), ttm), k.shape)
+
+    def iv(self, strike: npt.ArrayLike, ttm: float) -> Array:
+        """Black volatility at (strike, ttm); NaN where there is none. `iv_status` says what it may be used for."""
+        strikes = np.asarray(strike, dtype=np.float64)
+        flat = strikes.reshape(-1)
+        usable = flat > 0.0
+        with np.errstate(invalid="ignore", divide="ignore"):
+            k = np.where(usable, np.log(flat / self.forward(ttm)), np.nan)
+            sigma = np.sqrt(self._total_variance(k, ttm) / ttm)
+        return like_input(sigma, strikes.shape)
+
+    def iv_status(self, strike: float, ttm: float) -> tuple[Status, Reason]:
+        """Status and reasons of `iv(strike, ttm)`: the worse of its expiries, `EXTRAPOLATED` outside their quotes."""
+        parts = self._around(ttm)
+        if not parts or not (ttm > 0.0 and strike > 0.0):
+            return Status.INVALID, Reason.FIT_UNDERDETERMINED if not parts else Reason.BAD_INPUT
+        k = math.log(strike / self.forward(ttm))
+        status = max(part.status for part in parts)
+        reasons = NO_REASON
+        for part in parts:
+            reasons |= part.reasons
+        between = parts[0].ttm <= ttm <= parts[-1].ttm
+        if not between or any(not part.k_min <= k <= part.k_max for part in parts):
+            status, reasons = max(status, Status.DEGRADED), reasons | Reason.EXTRAPOLATED
+        return status, reasons
+
+    def _total_variance(self, k: Array, ttm: float) -> Array:
+        parts = self._around(ttm)
+        if not parts or not ttm > 0.0:
+            return np.full(k.size, math.nan)
+        first, last = parts[0], parts[-1]
+        assert first.smile is not None
+        assert last.smile is not None
+        low = np.asarray(first.smile.total_variance(k))
+        if first is last:
+            return low * (ttm / first.ttm)
+        share = (ttm - first.ttm) / (last.ttm - first.ttm)
+        return low + share * (np.asarray(last.smile.total_variance(k)) - low)
+
+    def _around(self, ttm: float) -> list[SurfaceSlice]:
+        """The slices with a smile that the value at `ttm` comes from: one or two."""
+        known = [part for part in self.slices if part.smile is not None]
+        above = sum(part.ttm < ttm for part in known)
+        if above < len(known) and known[above].ttm == ttm:
+            return [known[above]]
+        return known[max(above - 1, 0) : above + 1]
+
+
+def _refit(
+    slices: list[SurfaceSlice],
+    changes: Mapping[int, SliceQuotes],
+    selections: Mapping[int, Selection],
+    order: Sequence[int],
+) -> list[int]:
+    """Refit slices in place; the indices of those that were refused."""
+    refused = []
+    for i in order:
+        quotes = changes[i]
+        last = slices[i].at(quotes.forward, quotes.ttm)
+        problem = SliceProblem(selections[i], quotes.ttm, quotes.forward, last, None, None)
+        slices[i] = fit_slice(_between(slices, i, i + 1, problem))
+        if not slices[i].accepted:
+            refused.append(i)
+    return refused
+
+
+def _between(slices: Sequence[SurfaceSlice], below: int, above: int, problem: SliceProblem) -> SliceProblem:
+    """The problem with the nearest determined smiles before index `below` and from index `above` on as neighbours."""
+    lower = next((part.smile for part in reversed(slices[:below]) if part.determined), None)
+    upper = next((part.smile for part in slices[above:] if part.determined), None)
+    return replace(problem, below=lower, above=upper)
+
+
+def _following(slices: list[SurfaceSlice], indices: Iterable[int]) -> tuple[SurfaceSlice, ...]:
+    """Let underdetermined slices follow their neighbours, and renew the pair certificates that a change touched."""
+    changed = set(indices)
+    for i, part in enumerate(slices):
+        if part.smile is not None and not part.determined:
+            slices[i] = _refollowed(slices, i, part)
+            if slices[i] is not part:
+                changed.add(i)
+    for i in sorted(changed | {i + 1 for i in changed}):
+        # Where slices between have no smile, the pair reaches further.
+        while i < len(slices) and slices[i].smile is None:
+            i += 1
+        if i < len(slices):
+            _recertify_gap(slices, i)
+    return tuple(slices)
+
+
+def _refollowed(slices: Sequence[SurfaceSlice], i: int, part: SurfaceSlice) -> SurfaceSlice:
+    """An underdetermined slice, refitted where it now crosses a neighbour."""
+    assert part.smile is not None
+    problem = SliceProblem(part.selection, part.ttm, part.forward, part, None, None)
+    problem = _between(slices, i, i + 1, problem)
+    lower_ok = problem.below is None or check_calendar(problem.below, part.smile).ok
+    upper_ok = problem.above is None or check_calendar(part.smile, problem.above).ok
+    return part if lower_ok and upper_ok else fit_slice(problem)
+
+
+def _recertify_gap(slices: list[SurfaceSlice], i: int) -> None:
+    """Renew the calendar part of slice i's certificate: against the next shorter smile."""
+    part = slices[i]
+    if part.smile is None:
+        return
+    lower = next((other.smile for other in reversed(slices[:i]) if other.smile is not None), None)
+    gap = NO_CERTIFICATE if lower is None else check_calendar(lower, part.smile)
+    slices[i] = replace(
+        part,
+        certificate=replace(
+            part.certificate,
+            calendar=gap.calendar,
+            min_calendar_gap=gap.min_calendar_gap,
+            gap_at_k=gap.gap_at_k,
+        ),
+    )
