@@ -12,6 +12,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -21,15 +22,17 @@ from numpy.typing import NDArray
 from pricer.adapters import ADAPTERS
 from pricer.adapters.events import AnyEvent
 from pricer.adapters.feed import Feed, FeedLimits
+from pricer.adapters.recording import RecordingWriter
 from pricer.clock import Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, Reason
 from pricer.engine import DEFAULT_SETTINGS, Engine, EngineSettings
-from pricer.errors import ConfigError, VolstreamError
+from pricer.errors import ConfigError, RecordingError, VolstreamError
 from pricer.pricing import warmup
 from pricer.snapshot import Snapshot
 
 log = logging.getLogger("pricer.streaming")
 
+Deliver = Callable[[list[AnyEvent], Instant], None]
 Publish = Literal["when_drained", "every_event"] | int
 
 # A callback that fails this often in a row is not going to recover by being called again.
@@ -130,6 +133,43 @@ class Latencies:
         return self._ring[: min(self.count, len(self._ring))].copy()
 
 
+class Recorder:
+    """Keeps a recording beside the pricing, as the feed's `tap`. A failing disk ends the recording, not the pricing."""
+
+    def __init__(self, writer: RecordingWriter, stats: Counter[str]) -> None:
+        self._writer: RecordingWriter | None = writer
+        self._stats = stats
+
+    def opened(self, now: Instant) -> None:
+        self._keep(lambda writer: writer.opened(now))
+
+    def frame(self, data: bytes | str, now: Instant) -> None:
+        self._keep(lambda writer: writer.frame(data, now))
+
+    def timer(self, now: Instant) -> None:
+        self._keep(lambda writer: writer.timer(now))
+
+    def closed(self, now: Instant, reason: str) -> None:
+        self._keep(lambda writer: writer.closed(now, reason))
+
+    def price_mark(self, now: Instant) -> None:
+        self._keep(lambda writer: writer.price_mark(now))
+
+    def close(self) -> None:
+        self._keep(lambda writer: writer.close())
+        self._writer = None
+
+    def _keep(self, write: Callable[[RecordingWriter], None]) -> None:
+        if self._writer is None:
+            return
+        try:
+            write(self._writer)
+        except RecordingError as error:
+            self._writer = None
+            self._stats["recordings_stopped"] += 1
+            log.error("the recording has stopped, pricing goes on: %s", error)
+
+
 class Subscription:
     """A callback that gets every newest snapshot on a thread of its own. `error` says why it was suspended."""
 
@@ -170,13 +210,15 @@ class LiveStream:
 
     def __init__(
         self,
-        feed_of: Callable[[Callable[[list[AnyEvent], Instant], None]], Feed],
+        feed_of: Callable[[Deliver, Recorder | None], Feed],
         engine: Engine,
         clock: Clock,
         publish: Publish,
         timeout: float | None,
+        record: RecordingWriter | None = None,
     ) -> None:
         self.stats: Counter[str] = Counter()
+        self._recorder = None if record is None else Recorder(record, self.stats)
         self.latencies = Latencies()
         self._feed_of = feed_of
         self._engine = engine
@@ -268,7 +310,7 @@ class LiveStream:
     async def _main(self, caller: asyncio.AbstractEventLoop, started: asyncio.Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing, self._wake = asyncio.Event(), asyncio.Event()
-        feed = self._feed_of(self._deliver)
+        feed = self._feed_of(self._deliver, self._recorder)
         running = asyncio.create_task(feed.run(), name="feed")
         pricing = asyncio.create_task(self._price_when_due(), name="pricing")
         closing = asyncio.create_task(self._closing.wait(), name="closing")
@@ -284,6 +326,8 @@ class LiveStream:
             for task in (running, pricing, closing):
                 task.cancel()
             await asyncio.gather(running, pricing, closing, return_exceptions=True)
+            if self._recorder is not None:
+                self._recorder.close()
 
     def _deliver(self, events: list[AnyEvent], now: Instant) -> None:
         """Called by the feed for every frame; what waits behind it is applied before anything is priced."""
@@ -322,7 +366,10 @@ class LiveStream:
 
     def _price(self) -> None:
         informing = Reason.CONFLATED if self._frames > 1 else NO_REASON
-        snapshot = self._engine.price(self._clock.now(), informing)
+        now = self._clock.now()
+        if self._recorder is not None:
+            self._recorder.price_mark(now)
+        snapshot = self._engine.price(now, informing)
         self.stats["snapshots"] += 1
         self._latest = snapshot
         with self._lock:
@@ -360,13 +407,14 @@ def live(
     limits: FeedLimits | None = None,
     clock: Clock | None = None,
     seed: int | None = None,
+    record: str | Path | None = None,
 ) -> LiveStream:
     """A live stream of snapshots: `async with pricer.live() as stream: async for snapshot in stream: ...`
 
     `url` overrides the venue's own address. `publish` is "when_drained" (frames already waiting are applied first),
     "every_event", or a number of milliseconds between snapshots. With `timeout` (seconds) entering raises
     `ConnectError` where no connection stands by then; without, the feed keeps trying. `seed` fixes the jitter of
-    reconnections.
+    reconnections. `record` names a new file that `pricer.replay` reads back into the very same snapshots.
     A venue or a policy that does not exist is a `ConfigError`.
     """
     if venue not in ADAPTERS:
@@ -377,7 +425,7 @@ def live(
     adapter = ADAPTERS[venue](underlyings)
     the_clock = clock or SystemClock()
 
-    def feed_of(deliver: Callable[[list[AnyEvent], Instant], None]) -> Feed:
+    def feed_of(deliver: Deliver, tap: Recorder | None) -> Feed:
         return Feed(
             adapter,
             url or adapter.url,
@@ -385,6 +433,9 @@ def live(
             clock=the_clock,
             rng=random.Random(seed),
             limits=limits or FeedLimits(),
+            tap=tap,
         )
 
-    return LiveStream(feed_of, Engine(engine, clock=the_clock), the_clock, publish, timeout)
+    meta = {"venue": venue, "underlyings": underlyings, "price_marks": True}
+    writer = None if record is None else RecordingWriter(record, meta)
+    return LiveStream(feed_of, Engine(engine, clock=the_clock), the_clock, publish, timeout, writer)

@@ -50,7 +50,7 @@ class ScriptedFeed:
 def stream_of(error: Exception | None = None) -> LiveStream:
     clock = SystemClock()
     return LiveStream(
-        lambda deliver: ScriptedFeed(deliver, error),  # type: ignore[arg-type, return-value]
+        lambda deliver, tap: ScriptedFeed(deliver, error),  # type: ignore[arg-type, return-value]
         Engine(clock=clock),
         clock,
         "when_drained",
