@@ -160,11 +160,13 @@ def moment(text: str) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
-def underlying_list(text: str) -> tuple[str, ...]:
-    """`BTC` or `BTC,ETH`."""
+def underlying_list(text: str | None) -> tuple[str, ...] | None:
+    """`BTC` or `BTC,ETH`; None where nothing was said."""
+    if text is None:
+        return None
     names = tuple(word.strip().upper() for word in text.split(",") if word.strip())
     if not names:
-        raise typer.BadParameter(f"{text!r} names no underlying")
+        raise UsageError(f"--underlying {text!r} names nothing")
     return names
 
 
@@ -262,8 +264,7 @@ Headless = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The embedded market's: the same seed gives the same market.")]
 Underlyings = Annotated[
-    tuple[str, ...] | None,
-    option("--underlying", parse=underlying_list, metavar="NAMES", help="What to price: BTC, or BTC,BTC_USDC."),
+    str | None, typer.Option("--underlying", metavar="NAMES", help="What to price: BTC, or BTC,BTC_USDC.")
 ]
 Expiry = Annotated[
     int | None,
@@ -283,7 +284,8 @@ def demo(
     """All of it on this machine: an embedded market, the pricer, the sidecar, and the live chain in the terminal."""
     from pricer.config import Settings
 
-    settings = Settings.load(server={"port": port}, feed={"underlyings": underlying or ("BTC",)})
+    names = underlying_list(underlying) or ("BTC",)
+    settings = Settings.load(server={"port": port}, feed={"underlyings": names, "venue": "deribit", "url": None})
     _known_to_the_market(settings.feed.underlyings)
     _run(lambda launch, plan: launch.demo(plan, seed), settings, headless=headless, duration=duration)
 
@@ -311,7 +313,7 @@ def serve(
     """The pricer and the sidecar on a real venue, or on any server that speaks its protocol."""
     from pricer.config import Settings
 
-    feed = {"venue": venue, "underlyings": underlying, "url": url}
+    feed = {"venue": venue, "underlyings": underlying_list(underlying), "url": url}
     server = {"host": host, "port": port, "behind_proxy": behind_proxy or None}
     settings = Settings.load(config, feed=_given(feed), server=_given(server))
     _run(lambda launch, plan: launch.serve(plan), settings, headless=not watch, duration=duration)
@@ -345,8 +347,9 @@ def watch(
     if url is not None and (venue or venue_url):
         raise UsageError("give either --url of a sidecar, or --venue and --venue-url")
     console = _console()
+    names = underlying_list(underlying)
     plan = launch.Plan(
-        settings=Settings.load(feed=_given({"venue": venue, "url": venue_url, "underlyings": underlying})),
+        settings=Settings.load(feed=_given({"venue": venue, "url": venue_url, "underlyings": names})),
         console=console,
         screen=console.is_terminal,
         selection=Selection(expiry, rows=rows),
@@ -357,7 +360,7 @@ def watch(
     if venue or venue_url:
         asyncio.run(launch.watch_venue(plan, once=alone))
     else:
-        asyncio.run(launch.watch_sidecar(plan, url or DEFAULT_SIDECAR, underlying or (), once=alone))
+        asyncio.run(launch.watch_sidecar(plan, url or DEFAULT_SIDECAR, names or (), once=alone))
 
 
 @app.command(epilog="Example:  volstream simulate --venue deribit --port 9100 --seed 7")

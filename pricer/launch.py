@@ -43,8 +43,15 @@ def compiled_kernels() -> set[Path]:
     return set(cache_directory().glob("**/*.nbc"))
 
 
-def warm_kernels(console: Console) -> float:
-    """Compile the kernels, or load them, with a progress bar; says which it was and gives the seconds it took."""
+class Stopped(Exception):
+    """The user does not want to wait for the rest of the kernels."""
+
+
+def warm_kernels(console: Console, is_stopped: Callable[[], bool] = lambda: False) -> float:
+    """Compile the kernels, or load them, with a progress bar; says which it was and gives the seconds it took.
+
+    `is_stopped` is asked between two kernels; `Stopped` is raised where it says yes.
+    """
     start = time.perf_counter()
     before = compiled_kernels()
     console.print("loading the kernels …" if before else "compiling the kernels, once …", style="dim")
@@ -61,6 +68,8 @@ def warm_kernels(console: Console) -> float:
         task = bar.add_task("kernels", total=None)
 
         def progress(done: int, total: int, name: str) -> None:
+            if is_stopped():
+                raise Stopped
             bar.update(task, completed=done, total=total, description=name.ljust(28)[:28])
 
         pricer.warmup(progress)
@@ -73,7 +82,10 @@ def warm_kernels(console: Console) -> float:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `demo`, `serve` and `watch` have in common. `duration_s` None runs until told to stop."""
+    """What `demo`, `serve` and `watch` have in common.
+
+    `duration_s` counts from the start of the feed, not of the compiler; None runs until told to stop.
+    """
 
     settings: Settings
     console: Console
@@ -133,15 +145,9 @@ async def serve(plan: Plan) -> None:
 
 
 async def compile_unless(stop: asyncio.Event, console: Console) -> None:
-    """Warm the kernels on a thread, so that a signal is seen at once; compiled code is kept for the next start."""
-    warming = asyncio.create_task(asyncio.to_thread(warm_kernels, console))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({warming, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if warming.done():
-            warming.result()
-    finally:
-        stopping.cancel()
+    """Warm the kernels on a thread, so that a signal is seen; what is compiled by then is kept for the next start."""
+    with contextlib.suppress(Stopped):
+        await asyncio.to_thread(warm_kernels, console, stop.is_set)
 
 
 async def _price_and_serve(
@@ -172,11 +178,9 @@ async def _price_and_serve(
 async def _until_stopped(plan: Plan, stop: asyncio.Event, *running: asyncio.Task[None]) -> None:
     """Until a signal, q, the duration, or the end of one of `running`, whose error is raised here."""
     stopping = asyncio.create_task(stop.wait())
-    left = None
-    if plan.duration_s is not None:
-        left = max(plan.duration_s - (time.perf_counter() - plan.started_s), 0.0)
     try:
-        done, _ = await asyncio.wait({stopping, *running}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        tasks: set[asyncio.Task[Any]] = {stopping, *running}
+        done, _ = await asyncio.wait(tasks, timeout=plan.duration_s, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
@@ -308,16 +312,15 @@ async def simulate(
     with stop_on_signals() as stop:
         async with DeribitServer(seed=seed, host=host, port=port) as server:
             announce(server.url, server.http_url)
-            ends = [asyncio.create_task(stop.wait())]
-            if child:
-                ends.append(asyncio.create_task(_input_ends()))
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
-                end.cancel()
+            reading = asyncio.create_task(_stop_with_input(stop)) if child else None
+            await stop.wait()
+            if reading is not None:
+                reading.cancel()
 
 
-async def _input_ends() -> None:
+async def _stop_with_input(stop: asyncio.Event) -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.read(1024):
         pass
+    stop.set()

@@ -174,7 +174,7 @@ class ChainScreen:
     view: ChainView | None
     selection: Selection = field(default_factory=Selection)
     footer: str = ""
-    keys: bool = False
+    keys: tuple[str, ...] = ()
     height: int | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -253,7 +253,9 @@ class Frame:
         at = view.slices.index(chosen)
         while first < at and sum(_width(cell) for cell in cells[first : at + 1]) > self.width - 4:
             first += 1
-        return [Segment("◂" if first else " ", DIM), *(segment for cell in cells[first:] for segment in cell)]
+        shown = self._fitting(cells[first:], self.width - 2)
+        more = _width(shown) < sum(_width(cell) for cell in cells[first:])
+        return [Segment("<" if first else " ", DIM), *shown, Segment(">" if more else " ", DIM)]
 
     def _slice(self, view: ChainView, piece: SliceView) -> Line:
         days, iv = piece.ttm * 365, piece.atm_iv
@@ -367,9 +369,7 @@ class Frame:
 
     def _legend(self) -> Line:
         parts = [[Segment(f" {self.symbols[status]} {status.name} ", STATUS_STYLE[status])] for status in Status]
-        if self.screen.keys:
-            keys = ("q: quit", "← → expiry", "↑ ↓ strikes", "home: at the money", "tab: underlying")
-            parts += [[Segment(f"   {text}", DIM)] for text in keys]
+        parts += [[Segment(f"   {text}", DIM)] for text in self.screen.keys]
         footer = [Segment(f"{self.screen.footer} ", HEADING)] if self.screen.footer else []
         return self._between(self._fitting(parts, self.width - _width(footer) - 1), footer)
 

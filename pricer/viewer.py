@@ -13,10 +13,13 @@ from rich.console import Console
 from rich.live import Live
 
 from pricer.chainview import ChainView, view_of
+from pricer.conventions import Status
 from pricer.streaming import LiveStream
 from pricer.terminal import FRAMES_PER_SECOND, ChainScreen, Selection
 
 FRAME_S = 1 / FRAMES_PER_SECOND
+# How long a single frame waits for its first numbers.
+FIRST_S = 15.0
 
 # What terminals send for the keys that we know: xterm's normal and application modes, and the usual letters.
 KEYS = {
@@ -97,15 +100,23 @@ class Viewer:
                 await wait_for(self._stop, FRAME_S)
 
     async def once(self) -> None:
-        """Print one frame as soon as there is a chain."""
-        while not await wait_for(self._stop, 0.05):
-            if self._view() is not None:
+        """Print one frame as soon as the chain has numbers; the empty one where it has none for `FIRST_S`."""
+        for _ in range(round(FIRST_S / FRAME_S)):
+            view = self._view()
+            piece = view.slice_at(self._selection.expiry_ns) if view else None
+            if (piece is not None and piece.statuses[Status.OK]) or await wait_for(self._stop, FRAME_S):
                 break
         self._console.print(self.frame(), end="")
 
     def frame(self, *, keys: bool = False) -> ChainScreen:
         """The chain of this moment."""
-        return ChainScreen(self._view(), self._selection, self._footer, keys)
+        return ChainScreen(self._view(), self._selection, self._footer, self._keys if keys else ())
+
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        """What the legend says of the keys, the first ones first on a narrow screen."""
+        more = ("tab: underlying",) if len(self._chains.underlyings) > 1 else ()
+        return ("q: quit", "← → expiry", *more, "↑ ↓ strikes", "home: at the money")
 
     def press(self, key: str) -> None:
         """Change what is shown."""

@@ -6,6 +6,7 @@ import io
 import itertools
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -17,13 +18,19 @@ from pricer.terminal import SYMBOLS, ChainScreen, Selection, layout_for
 from tests.handmade import SECOND, handmade_snapshot, set_status
 
 
-def shown(view: ChainView | None, width: int = 180, height: int = 50, **options: object) -> list[str]:
+def shown(
+    view: ChainView | None,
+    width: int = 180,
+    height: int = 50,
+    *,
+    footer: str = "",
+    keys: tuple[str, ...] = (),
+    **selected: Any,
+) -> list[str]:
     """The lines of one frame, without colours."""
     console = Console(width=width, height=height, file=io.StringIO(), color_system=None, force_terminal=False)
-    selection = Selection(**{name: options[name] for name in ("expiry_ns", "offset", "rows") if name in options})  # type: ignore[arg-type]
-    screen = ChainScreen(view, selection, str(options.get("footer", "")), bool(options.get("keys")), height)
     with console.capture() as capture:
-        console.print(screen, end="")
+        console.print(ChainScreen(view, Selection(**selected), footer, keys, height), end="")
     return capture.get().splitlines()
 
 
@@ -45,7 +52,9 @@ def snapshot() -> Snapshot:
 
 @pytest.mark.parametrize(("width", "height"), [(40, 10), (80, 24), (100, 30), (130, 40), (180, 50), (220, 60)])
 def test_a_frame_fills_the_screen_exactly_at_any_size(snapshot: Snapshot, width: int, height: int) -> None:
-    lines = shown(view_of(snapshot, "BTC"), width, height, keys=True, footer="http://127.0.0.1:8765")
+    lines = shown(
+        view_of(snapshot, "BTC"), width, height, keys=("q: quit", "home: at the money"), footer="http://127.0.0.1:8765"
+    )
     assert len(lines) == max(height, 11)
     assert {len(line) for line in lines} == {width}
 
@@ -143,6 +152,15 @@ def test_a_chosen_expiry_is_shown_and_an_expired_one_gives_way_to_the_next(snaps
     assert shown(view, expiry_ns=snapshot.blocks[4].key.expiry_ns + 1)[2].startswith(" 22JAN27")
     assert shown(view, expiry_ns=2 * 10**18)[2].startswith(" 24SEP27")
     assert shown(view)[2].startswith(" 27NOV26"), "by default the first expiry a week away"
+
+
+def test_more_expiries_than_fit_are_hinted_at(snapshot: Snapshot) -> None:
+    view = view_of(snapshot, "BTC")
+    first, last = shown(view, 80)[1], shown(view, 80, expiry_ns=snapshot.blocks[-1].key.expiry_ns)[1]
+    assert first.startswith(" ")
+    assert first.rstrip().endswith(">")
+    assert last.startswith("<")
+    assert "24SEP27" in last
 
 
 def test_before_the_first_quotes_the_screen_says_so() -> None:

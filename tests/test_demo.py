@@ -1,0 +1,124 @@
+"""The main job end to end, as a user starts it: `volstream demo` as a process, over real sockets."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.data import CHECKOUT
+
+# Kernels that are compiled for the first time take a minute on two cores.
+pytestmark = pytest.mark.timeout(300)
+START_S = 240.0
+
+
+def get(address: str, path: str) -> httpx.Response:
+    return httpx.get(address.rstrip("/") + path, timeout=10, trust_env=False)
+
+
+def volstream(*words: str) -> list[str]:
+    return [sys.executable, "-m", "pricer.cli", *words]
+
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def demo(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """A running demo; killed at the end if it has not ended by then."""
+    command = volstream("demo", "--headless", "--port", "0", *words)
+    process = subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def address_when_ready(process: subprocess.Popen[str]) -> str:
+    """The address in the line that says that the sidecar is ready."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if found := re.search(r"ready after [\d.]+ s: (http://\S+)", line):
+            return found[1]
+    raise AssertionError(f"it ended before it was ready:\n{''.join(said)}")
+
+
+def two_sided(columns: dict[str, list[Any]]) -> list[str]:
+    """The statuses of the options that are quoted on both sides."""
+    quotes = zip(columns["bid"], columns["ask"], columns["status"], strict=True)
+    return [status for bid, ask, status in quotes if bid is not None and ask is not None]
+
+
+def test_demo_prices_and_serves_the_whole_chain_and_ends_cleanly() -> None:
+    with demo("--duration", str(START_S)) as process:
+        address = address_when_ready(process)
+        assert get(address, "/health/ready").json() == {"ready": True, "missing": []}
+
+        chain = get(address, "/v1/chain/BTC").json()
+        columns = chain["columns"]
+        assert len(set(columns["name"])) == len(columns["name"]) >= 600
+        assert len(set(columns["expiry_ns"])) >= 9
+        assert {len(column) for column in columns.values()} == {len(columns["name"])}
+        assert set(columns["status"]) <= {"OK", "DEGRADED", "STALE", "INVALID"}
+        statuses = two_sided(columns)
+        assert len(statuses) >= 300
+        assert statuses.count("OK") >= 0.95 * len(statuses)
+        ok = [row for row, status in enumerate(columns["status"]) if status == "OK"]
+        assert all(columns[name][row] is not None for name in ("iv", "theo", "delta", "vega") for row in ok)
+
+        later = get(address, "/v1/chain/BTC").json()
+        assert later["seq"] > chain["seq"], "the chain moves"
+
+        watched = subprocess.run(
+            volstream("watch", "--url", address, "--once", "--rows", "10"),
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert "CALLS" in watched.stdout
+        assert "● live" in watched.stdout
+
+        taken = subprocess.run(
+            volstream("serve", "--port", address.rstrip("/").rpartition(":")[2]),
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert taken.returncode == 2
+        assert taken.stderr.count("\n") == 1
+        assert "another program listens there" in taken.stderr
+
+        start = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert time.monotonic() - start < 8
+        assert process.stdout is not None
+        rest = process.stdout.read()
+        assert "stopped; " in rest
+        assert "Traceback" not in rest
+
+
+def test_demo_ends_by_itself_after_its_duration() -> None:
+    with demo("--duration", "0.5") as process:
+        output, _ = process.communicate(timeout=START_S)
+        assert process.returncode == 0, output
+        assert "Traceback" not in output
