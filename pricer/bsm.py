@@ -128,23 +128,24 @@ def greeks(
     forward, discount, e, r, q = _carried(spot, ttm, rate, dividend_yield)
     f = pricing.greeks(forward, strike, ttm, sigma, cp)
     years = np.asarray(ttm, float)
-    drift = (r - q) * forward
-    found = {
-        "price": discount * f.price,
-        "delta": discount * e * f.delta,
-        "gamma": discount * e**2 * f.gamma,
-        "vega": discount * f.vega,
-        "theta": discount * (r * f.price - drift * f.delta + f.theta),
-        "rho": discount * years * (forward * f.delta - f.price),
-        "vanna": discount * e * f.vanna,
-        "volga": discount * f.volga,
-        "charm": discount * e * (q * f.delta - drift * f.gamma + f.charm),
-        "veta": discount * (r * f.vega - drift * f.vanna + f.veta),
-        "speed": discount * e**3 * f.speed,
-        "zomma": discount * e**2 * f.zomma,
-        "color": discount * e**2 * ((2.0 * q - r) * f.gamma - drift * f.speed + f.color),
-        "ultima": discount * f.ultima,
-    }
+    with np.errstate(all="ignore"):  # as in _carried
+        drift = (r - q) * forward
+        found = {
+            "price": discount * f.price,
+            "delta": discount * e * f.delta,
+            "gamma": discount * e**2 * f.gamma,
+            "vega": discount * f.vega,
+            "theta": discount * (r * f.price - drift * f.delta + f.theta),
+            "rho": discount * years * (forward * f.delta - f.price),
+            "vanna": discount * e * f.vanna,
+            "volga": discount * f.volga,
+            "charm": discount * e * (q * f.delta - drift * f.gamma + f.charm),
+            "veta": discount * (r * f.vega - drift * f.vanna + f.veta),
+            "speed": discount * e**3 * f.speed,
+            "zomma": discount * e**2 * f.zomma,
+            "color": discount * e**2 * ((2.0 * q - r) * f.gamma - drift * f.speed + f.color),
+            "ultima": discount * f.ultima,
+        }
     return Greeks(**{name: value if np.ndim(value) else float(value) for name, value in found.items()})
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -290,7 +290,8 @@ def _frozen(column: Floats) -> Floats:
 def _discounted(out: Floats, codes: Codes, discount: Floats) -> None:
     """`out` times discount in place; a discount that is not positive and finite is bad input."""
     bad = ~((discount > 0.0) & (discount < np.inf))
-    out *= np.where(bad, np.nan, discount)
+    with np.errstate(over="ignore"):
+        out *= np.where(bad, np.nan, discount)
     codes[bad] = BAD_INPUT
 
 
@@ -304,6 +305,3 @@ def _shaped(row: Floats, shape: tuple[int, ...]) -> Any:
 
 def _shaped_codes(codes: Codes, shape: tuple[int, ...]) -> Codes | KernelStatus:
     return codes.reshape(shape) if shape else KernelStatus(codes[0])
-
-
-assert tuple(field.name for field in fields(Greeks)) == black76.GREEKS

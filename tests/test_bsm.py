@@ -91,6 +91,8 @@ def test_bad_rows_are_nan_with_a_status_and_nothing_raises() -> None:
     assert np.isnan(sigma[[1, 3, 4]]).all()
     assert math.isnan(bsm.price(100.0, 90.0, 1.0, 0.2, 1, -1e308))
     assert math.isnan(bsm.greeks(-1.0, 90.0, 1.0, 0.2, 1).theta)
+    for rate in (-1e308, 1e308, math.inf):
+        assert math.isnan(bsm.greeks(100.0, 90.0, 1.0, 0.2, 1, rate).price)
 
 
 def test_at_expiry_the_price_is_intrinsic() -> None:
