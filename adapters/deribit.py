@@ -435,6 +435,7 @@ class Deribit:
     def _learn(self, definition: Instrument, now: Instant, events: list[AnyEvent]) -> bool:
         """The venue says that `definition` exists: announce it or what changed about it, and ask for its quotes."""
         if definition.expiry_ns is not None and definition.expiry_ns <= now.wall_ns:
+            self.counters["after_expiry"] += 1
             return False
         if self._listing.full and definition.name not in self._listing:
             self.counters["too_many_instruments"] += 1

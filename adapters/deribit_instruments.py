@@ -138,7 +138,8 @@ def instrument_from_wire(item: dict[str, Any], now_ns: int, note: Note) -> Instr
     compared with the rest.
     """
     name = text(item.get("instrument_name"))
-    if not name or item.get("kind", "option") != "option":
+    if not name or item.get("kind") != "option":
+        note("not_an_option")
         return None
     family = name.partition("-")[0]
     if not is_family(family):

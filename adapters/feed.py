@@ -26,6 +26,7 @@ from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from pricer.adapters.adapter import Adapter, HttpGet, WsSend, take_frame
@@ -180,6 +181,7 @@ class WebSocketTransport:
                 # We ping ourselves: a peer that does not answer is dropped, not asked to close.
                 ping_interval=None,
                 proxy=None if _is_loopback(url) else True,
+                create_connection=_QuickToEnd,
             )
         except (OSError, InvalidHandshake) as error:
             raise _not_connected(error) from error
@@ -189,6 +191,15 @@ class WebSocketTransport:
         if self._tls is None:
             self._tls = ssl.create_default_context(cafile=self._ca_file)
         return self._tls
+
+
+class _QuickToEnd(ClientConnection):
+    """Once the closing has begun, by either side, it does not wait for the peer: the news is wanted at once."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.protocol.state is State.CLOSING:
+            self.transport.close()
 
 
 class _WebSocket:

@@ -37,6 +37,8 @@ from pricer.errors import RecordingError
 MAGIC = b"VOLSTRM"
 VERSION = 1
 SYNC = b"\xf5\x9aVR"
+# Inside a block another mark: what compression left readable must not pass for a record of a damaged file.
+INNER_SYNC = b"\xf5\x9aIR"
 
 # Four times the largest frame a feed takes; a longer one is damage that looks like a length.
 LONGEST_PAYLOAD = 32 * 2**20
@@ -216,7 +218,7 @@ class RecordingWriter:
         self.close()
 
     def _add(self, kind: int, now: Instant, payload: bytes = b"") -> None:
-        record = _encoded(kind, now, payload)
+        record = _encoded(kind, now, payload, SYNC if self._compress is None else INNER_SYNC)
         if self._compress is None:
             self._write(record)
         else:
@@ -235,10 +237,10 @@ class RecordingWriter:
             raise RecordingError(f"{self.path}: {error.strerror or error}") from error
 
 
-def _encoded(kind: int, instant: Instant, payload: bytes) -> bytes:
+def _encoded(kind: int, instant: Instant, payload: bytes, mark: bytes = SYNC) -> bytes:
     length = len(payload)
     rest = _BODY.pack(kind, *instant) + payload
-    return _HEAD.pack(SYNC, length, zlib.crc32(rest, zlib.crc32(_LENGTH.pack(length)))) + rest
+    return _HEAD.pack(mark, length, zlib.crc32(rest, zlib.crc32(_LENGTH.pack(length)))) + rest
 
 
 class _Raw(NamedTuple):
@@ -251,7 +253,7 @@ class _Raw(NamedTuple):
 Buffer = bytes | mmap.mmap
 
 
-def _record_at(buffer: Buffer, offset: int) -> _Raw | None:
+def _record_at(buffer: Buffer, offset: int, mark: bytes = SYNC) -> _Raw | None:
     """The record that begins at `offset`; None unless it is complete and its checksum holds."""
     body_at = offset + _HEAD.size
     payload_at = body_at + _BODY.size
@@ -259,7 +261,7 @@ def _record_at(buffer: Buffer, offset: int) -> _Raw | None:
         return None
     sync, length, crc = _HEAD.unpack_from(buffer, offset)
     end = payload_at + length
-    if sync != SYNC or length > LONGEST_PAYLOAD or end > len(buffer):
+    if sync != mark or length > LONGEST_PAYLOAD or end > len(buffer):
         return None
     if zlib.crc32(buffer[body_at:end], zlib.crc32(_LENGTH.pack(length))) != crc:
         return None
@@ -338,7 +340,7 @@ class _OwnRecording:
             raise RecordingError(f"{self.path}: offset {offset}: {error}") from error
         place = 0
         while place < len(inner):
-            raw = _record_at(inner, place)
+            raw = _record_at(inner, place, INNER_SYNC)
             if raw is None or raw.kind == _BLOCK:
                 raise RecordingError(f"{self.path}: offset {offset}: the block is damaged at its byte {place}")
             yield from self._decoded(raw, offset)

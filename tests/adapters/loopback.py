@@ -1,0 +1,206 @@
+"""Real sockets on the loopback: a small venue, a TCP proxy that can misbehave, and a feed with its events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from pricer.adapters.deribit import Deribit
+from pricer.adapters.deribit_instruments import OptionName
+from pricer.adapters.events import AnyEvent, FeedStatus
+from pricer.adapters.feed import Feed, FeedLimits, Transport
+from pricer.clock import NS_PER_SECOND, Instant, SystemClock
+from pricer.conventions import NS_PER_DAY
+from tests.adapters.deribit_frames import options
+
+# Patience of tests; the defaults are asserted on virtual time.
+QUICK = FeedLimits(
+    ping_interval_s=0.1, ping_timeout_s=0.1, close_timeout_s=0.3, backoff_first_s=0.05, backoff_cap_s=0.2
+)
+
+
+def listed(count: int) -> list[dict[str, Any]]:
+    """Instrument objects of `count` calls that will be alive for half a year, by the system's clock."""
+    expiry_ns = (SystemClock().now().wall_ns // NS_PER_DAY + 200) * NS_PER_DAY + 8 * 3600 * NS_PER_SECOND
+    template = options(1)[0]
+    names = [str(OptionName("BTC", "", expiry_ns, Decimal(strike), 1)) for strike in range(1000, 1000 + count)]
+    return [
+        {
+            **template,
+            "instrument_name": name,
+            "strike": float(name.split("-")[2]),
+            "expiration_timestamp": expiry_ns // 10**6,
+        }
+        for name in names
+    ]
+
+
+class SmallVenue:
+    """Speaks enough of the venue's protocol to bring a session up; `script` then does as it likes with it."""
+
+    def __init__(self, script: Callable[[ServerConnection], Awaitable[None]] | None = None) -> None:
+        self.script = script
+        self.instruments: list[dict[str, Any]] = []
+        self.connections: list[ServerConnection] = []
+        self.asked: list[dict[str, Any]] = []
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws/api/v2"
+
+    @contextlib.asynccontextmanager
+    async def running(self, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[SmallVenue]:
+        async with serve(self._handle, "127.0.0.1", port, ssl=tls, ping_interval=None, close_timeout=0.2) as server:
+            self.port = next(iter(server.sockets)).getsockname()[1]
+            yield self
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        self.connections.append(connection)
+        scripted = None if self.script is None else asyncio.ensure_future(self.script(connection))
+        try:
+            async for text in connection:
+                message = json.loads(text)
+                self.asked.append(message)
+                await connection.send(json.dumps(self._answer(message)))
+        except ConnectionClosed:
+            pass
+        finally:
+            if scripted is not None:
+                scripted.cancel()
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        method = message["method"].removeprefix("public/")
+        lists = {"get_instruments": self.instruments, "subscribe": message["params"].get("channels")}
+        return {"jsonrpc": "2.0", "id": message["id"], "result": lists.get(method, "ok"), "testnet": False}
+
+
+class Proxy:
+    """Passes bytes on until told otherwise."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._writers: list[asyncio.StreamWriter] = []
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self.port = 0
+        self.accepted = 0
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws/api/v2"
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Proxy]:
+        server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            self._passing.set()
+            for writer in self._writers:
+                writer.transport.abort()
+            await server.wait_closed()
+            await asyncio.sleep(0.01)
+
+    def black_hole(self) -> None:
+        """From now on nothing passes, and nobody is told."""
+        self._passing.clear()
+
+    def heal(self) -> None:
+        """Pass bytes again, for connections made from now on."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+        self._passing.set()
+
+    def reset(self) -> None:
+        """A TCP reset on every connection."""
+        for writer in self._writers:
+            raw = writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers += [writer, far_writer]
+        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                await self._passing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+class Watched:
+    """A feed under test with all that it delivered."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        limits: FeedLimits = QUICK,
+        adapter: Deribit | None = None,
+        transport: Transport | None = None,
+        **more: Any,
+    ) -> None:
+        self.adapter = adapter or Deribit()
+        self.events: list[AnyEvent] = []
+        self.instants: list[Instant] = []
+        self.clock = SystemClock()
+        self.feed = Feed(
+            self.adapter,
+            url,
+            deliver=more.pop("deliver", self._deliver),
+            clock=self.clock,
+            rng=random.Random(1),
+            limits=limits,
+            transport=transport,
+            **more,
+        )
+        self.task: asyncio.Task[None] | None = None
+
+    def _deliver(self, events: list[AnyEvent], now: Instant) -> None:
+        self.events += events
+        self.instants.append(now)
+
+    @property
+    def statuses(self) -> list[FeedStatus]:
+        return [event for event in self.events if isinstance(event, FeedStatus)]
+
+    def count(self, state: str) -> int:
+        """How often the connection came into `state`."""
+        return sum(status.state == state for status in self.statuses)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Watched]:
+        self.task = asyncio.create_task(self.feed.run())
+        try:
+            yield self
+        finally:
+            await asyncio.wait_for(self.feed.close(), 5)
+            await self.task
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 3.0) -> None:
+    """Wait for `condition`, looking every millisecond."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - any condition, with nobody to set an event
+            await asyncio.sleep(0.001)
