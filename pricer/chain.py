@@ -16,6 +16,7 @@ from pricer.adapters.instruments import Instrument, SliceKey
 from pricer.conventions import NO_TIME, Reason, Status, ttm_years
 from pricer.snapshot import (
     FIELD_INDEX,
+    QUOTE_IV_FIELDS,
     STATUS_PAIRS,
     VALUE_FIELDS,
     SliceDefinition,
@@ -24,7 +25,8 @@ from pricer.snapshot import (
 # A quote that stands still while its life shrinks by this share has another volatility in the fifth digit.
 TTM_MOVE = 1e-4
 
-BID, ASK = FIELD_INDEX["bid"], FIELD_INDEX["ask"]
+BID, ASK, IV = FIELD_INDEX["bid"], FIELD_INDEX["ask"], FIELD_INDEX["iv"]
+BID_IV, ASK_IV, MID_IV = (FIELD_INDEX[name] for name in QUOTE_IV_FIELDS)
 BID_SIZE, ASK_SIZE = FIELD_INDEX["bid_size"], FIELD_INDEX["ask_size"]
 MARK, MARK_IV = FIELD_INDEX["mark"], FIELD_INDEX["mark_iv"]
 
@@ -183,6 +185,12 @@ class ChainSlice:
         quoted = np.flatnonzero(self.quote_mono_ns != NO_TIME)
         self.flags[quoted] |= np.uint64(Reason.RESYNCING)
         self.touch_all(quoted)
+
+    def expire(self) -> None:
+        """Freeze the last values of a slice past its expiry: nothing in it is current any more."""
+        np.maximum(self.status, np.uint8(Status.STALE), out=self.status)
+        self.reasons |= np.uint64(Reason.EXPIRED)
+        self.flags |= np.uint64(Reason.EXPIRED)
 
     def rebuilt(self, instruments: Iterable[Instrument]) -> ChainSlice:
         """The same slice with another list of instruments; rows that stay keep all they hold."""

@@ -27,13 +27,22 @@ from pricer.adapters.events import (
     VenueMark,
 )
 from pricer.adapters.instruments import Instrument, SliceKey
-from pricer.chain import ChainSlice
+from pricer.chain import ASK, BID, IV, MID_IV, ChainSlice
 from pricer.clock import Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, NO_TIME, Reason, Status, ttm_years
 from pricer.fitting import SliceChange, SurfaceKeeper
 from pricer.kernels import chain as chain_kernels
-from pricer.snapshot import FIRST_MODEL, FIRST_QUOTE_IV, FeedHealth, SliceBlock, Snapshot, UnderlyingValue
-from pricer.statuses import IV, MID_IV, expire, rate_model, rate_quotes
+from pricer.kernels import rating as rating_kernels
+from pricer.snapshot import (
+    FIRST_MODEL,
+    FIRST_QUOTE_IV,
+    GREEK_FIELDS,
+    ROW_PAIR,
+    FeedHealth,
+    SliceBlock,
+    Snapshot,
+    UnderlyingValue,
+)
 from pricer.underlying import ForwardTracker, IndexTracker, PerpetualTracker
 
 log = logging.getLogger("pricer.engine")
@@ -41,6 +50,8 @@ log = logging.getLogger("pricer.engine")
 FAR_FUTURE = 2**63 - 1
 # An expired slice stays visible this long, frozen and marked, so that every consumer sees why it went.
 EXPIRED_STAYS_NS = 10_000_000_000
+# Unchanged prices of the underlying renew the ages of a block that nothing else touches this often.
+CONFIRM_EVERY_NS = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +332,7 @@ class Engine:
             expiry.rating = rating
             self._price_model(expiry, forward, work.ttm, rating)
             expiry.block = self._publish(expiry, forward, work.ttm, now)
-        elif expiry.chain.confirmed or forward.received != block.forward.received:
+        elif expiry.chain.confirmed or _confirms(forward, block.forward):
             expiry.block = self._confirm(expiry, block, forward, now)
         expiry.chain.confirmed = False
 
@@ -338,29 +349,44 @@ class Engine:
         expiry.fresh_until = int(fresh.min()) + self.settings.quote_max_age_ns if len(fresh) else FAR_FUTURE
 
     def _price_quotes(self, chain: ChainSlice, now: Instant) -> None:
-        rows = chain.dirty_rows
-        definition = chain.definition
+        rows, definition = chain.dirty_rows, chain.definition
+        bid, ask, ivs = chain.values[BID], chain.values[ASK], chain.values[FIRST_QUOTE_IV : FIRST_QUOTE_IV + 3]
         chain_kernels.quote_ivs(
             rows,
             len(rows),
-            chain.values[0],
-            chain.values[1],
+            bid,
+            ask,
             chain.quote_forward,
             chain.quote_ttm,
             definition.strike,
             definition.cp,
             definition.inverse,
-            chain.values[FIRST_QUOTE_IV : FIRST_QUOTE_IV + 3],
+            ivs,
             chain.kernel_status,
         )
+        rating_kernels.rate_quotes(
+            rows,
+            len(rows),
+            bid,
+            ask,
+            chain.quote_forward,
+            chain.quote_mono_ns,
+            chain.flags,
+            chain.kernel_status,
+            now.mono_ns - self.settings.quote_max_age_ns,
+            self.settings.wide_spread_iv,
+            ivs,
+            chain.status,
+            chain.reasons,
+        )
         chain.update_ticks(rows)
-        rate_quotes(chain, rows, now.mono_ns, self.settings.quote_max_age_ns, self.settings.wide_spread_iv)
         chain.clean()
 
     def _rating(self, expiry: _Expiry, forward: UnderlyingValue, now: Instant) -> tuple[Status, Reason]:
         """What the slice's forward, fit and nearness to settlement earn for all its model numbers."""
         status, reasons = expiry.family.keeper.rating(expiry.key.expiry_ns, now)
-        status, reasons = max(status, forward.status), reasons | forward.reasons
+        if forward.status != Status.OK:
+            status, reasons = max(status, forward.status), reasons | forward.reasons
         if expiry.key.expiry_ns - now.wall_ns <= self.settings.settlement_window_ns:
             status, reasons = max(status, Status.DEGRADED), reasons | Reason.SETTLING
         return status, reasons
@@ -382,15 +408,15 @@ class Engine:
     def _price_model(
         self, expiry: _Expiry, forward: UnderlyingValue, ttm: float, rating: tuple[Status, Reason]
     ) -> None:
-        chain, fit = expiry.chain, expiry.family.keeper.state(expiry.key.expiry_ns).slice
-        definition = chain.definition
-        extrapolated: NDArray[np.bool_] | None = None
-        if fit is None or fit.smile is None or not np.isfinite(forward.value):
+        chain, definition = expiry.chain, expiry.chain.definition
+        fit = expiry.family.keeper.state(expiry.key.expiry_ns).slice
+        smile = None if fit is None else fit.smile
+        if fit is None or smile is None or not np.isfinite(forward.value):
             chain.values[IV] = chain.values[MID_IV]
+            k_min = k_max = np.nan
         else:
-            chain.values[IV] = fit.smile.at(forward.value, ttm).iv(definition.strike)
-            k = np.log(definition.strike / forward.value)
-            extrapolated = (k < fit.k_min - K_MARGIN) | (k > fit.k_max + K_MARGIN)
+            chain.values[IV] = smile.at(forward.value, ttm).iv(definition.strike)
+            k_min, k_max = fit.k_min, fit.k_max
         chain_kernels.model_values(
             len(chain),
             chain.values[IV],
@@ -404,7 +430,21 @@ class Engine:
             definition.inverse,
             chain.values[FIRST_MODEL:],
         )
-        rate_model(chain, rating[0], rating[1], extrapolated)
+        rating_kernels.rate_model(
+            len(chain),
+            int(rating[0]),
+            int(rating[1]),
+            forward.value,
+            definition.strike,
+            k_min,
+            k_max,
+            chain.flags,
+            1 + len(GREEK_FIELDS),
+            chain.values[IV],
+            chain.values[FIRST_MODEL:],
+            chain.status[ROW_PAIR],
+            chain.reasons[ROW_PAIR],
+        )
 
     def _price_expired(self, expiry: _Expiry, now: Instant) -> None:
         """Freeze the last values, show them for a while as EXPIRED, then let the slice go."""
@@ -413,7 +453,7 @@ class Engine:
             self._remove(expiry)
         elif not block.forward.reasons & Reason.EXPIRED:
             expiry.family.keeper.drop(expiry.key.expiry_ns)
-            expire(expiry.chain)
+            expiry.chain.expire()
             last = block.forward
             frozen = replace(last, status=Status.STALE, reasons=last.reasons | Reason.EXPIRED)
             expiry.block = self._publish(expiry, frozen, 0.0, now)
@@ -489,8 +529,11 @@ class Engine:
         return earliest
 
 
-# Strikes within this log-moneyness beyond the outermost fitted quote still count as quoted.
-K_MARGIN = 1e-9
+def _confirms(new: UnderlyingValue, old: UnderlyingValue) -> bool:
+    """Whether a confirmation is worth a new block: ages may err towards old, by no more than CONFIRM_EVERY_NS."""
+    if new.received is None or old.received is None:
+        return new.received is not old.received
+    return new.received.mono_ns - old.received.mono_ns >= CONFIRM_EVERY_NS
 
 
 def _read_only(array: NDArray[np.generic]) -> NDArray:  # type: ignore[type-arg]

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pricer.chain import ChainSlice
+from pricer.chain import ASK_IV, BID_IV, ChainSlice
 from pricer.clock import Instant
 from pricer.conventions import Reason, Status
 from pricer.snapshot import FIELD_INDEX
-from pricer.statuses import ASK_IV, BID_IV
 from pricer.surfaces.quotes import SliceQuotes
 from pricer.surfaces.slices import SurfaceSlice
 from pricer.surfaces.surface import VolSurface

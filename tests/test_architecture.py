@@ -27,7 +27,7 @@ GATED = (
 
 BASE = "errors clock conventions"
 EVENTS = "adapters.events adapters.instruments"
-ENGINE = "chain engine fitting microstructure snapshot statuses underlying"
+ENGINE = "chain engine fitting microstructure snapshot underlying"
 CONSUMERS = "chainview playback research risk streaming"
 EDGE = "calculator cli config doctor embedded launch remote sidecar terminal viewer"
 PUBLIC = "pricer"  # the package itself, with its public list
@@ -43,7 +43,8 @@ class Row(NamedTuple):
 TABLE = (
     Row("errors conventions expiries"),
     Row("clock", others="time"),
-    Row("kernels", ours="errors", others="numpy numba"),
+    # The rating kernels write the bits of Status and Reason.
+    Row("kernels", ours="errors conventions", others="numpy numba"),
     Row("kernels.warmup", ours="kernels errors", others="numpy threading"),  # one thread compiles, the others wait
     Row("pricing bsm american", ours="kernels errors", others="numpy"),
     Row("surfaces", ours="kernels errors conventions", others="numpy numba"),
