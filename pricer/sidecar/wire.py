@@ -73,19 +73,16 @@ EVERYTHING = Selection()
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One expiry: `values` float64 [field, row] rounded, `status` and `reasons` [pair, row] by the clock."""
+    """One expiry: `values` float64 [field, row] rounded, `status` and `reasons` [pair, row] by the clock.
+
+    `instants` is int64 [len(INSTANTS), row].
+    """
 
     block: SliceBlock
     values: NDArray[np.float64]
+    instants: NDArray[np.int64]
     status: NDArray[np.uint8]
     reasons: NDArray[np.uint64]
-
-    def instants(self) -> NDArray[np.int64]:
-        """int64 [len(INSTANTS), row]."""
-        block = self.block
-        return np.stack(
-            (block.quote_exchange_ns, block.quote_received_ns, block.quote_mono_ns, block.quote_valid_until_ns)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +141,15 @@ def take_picture(snapshot: Snapshot, digits: int, previous: Picture | None = Non
 def _slice(block: SliceBlock, now: Instant, digits: int, known: Slice | None) -> Slice:
     status, reasons = statuses_at(block, now)
     if known is None or known.block is not block:
-        return Slice(block, _visible(block, digits), status, reasons)
+        return Slice(block, _visible(block, digits), _instants(block), status, reasons)
     if np.array_equal(status, known.status) and np.array_equal(reasons, known.reasons):
         return known
-    return Slice(block, known.values, status, reasons)
+    return Slice(block, known.values, known.instants, status, reasons)
+
+
+def _instants(block: SliceBlock) -> NDArray[np.int64]:
+    """In the order of INSTANTS."""
+    return np.stack((block.quote_exchange_ns, block.quote_received_ns, block.quote_mono_ns, block.quote_valid_until_ns))
 
 
 def statuses_at(block: SliceBlock, now: Instant) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
@@ -189,7 +191,7 @@ def changes(old: Picture, new: Picture, selection: Selection = EVERYTHING) -> Ch
         if before is not after:
             of_values = _differ(before.values[selection.positions], after.values[selection.positions])
             of_status, of_reasons = before.status != after.status, before.reasons != after.reasons
-            of_instants = before.instants() != after.instants()
+            of_instants = before.instants != after.instants
             pairs = list(selection.pairs)
             seen = of_values.any(0) | of_status[pairs].any(0) | of_reasons[pairs].any(0) | of_instants.any(0)
             fields |= of_values.any(1)
@@ -227,14 +229,11 @@ Picked = Sequence[tuple[Slice, NDArray[np.intp] | slice]]
 def _columns(pieces: Picked, selection: Selection, wanted: _Changed | None) -> Message:
     """The changing columns of the picked rows: all of the selection, or only those in `wanted`."""
     out: Message = {}
-    for name, position, here in zip(
-        selection.fields,
-        selection.positions,
-        [True] * len(selection.fields) if wanted is None else wanted.fields,
-        strict=True,
-    ):
-        if here:
-            out[name] = np.concatenate([piece.values[position, picked] for piece, picked in pieces])
+    # Row by row in memory, or the encoder could not read a column: picking rows turns the order around.
+    values = np.ascontiguousarray(np.concatenate([piece.values[:, picked] for piece, picked in pieces], axis=1))
+    for i, name in enumerate(selection.fields):
+        if wanted is None or wanted.fields[i]:
+            out[name] = values[FIELD_INDEX[name]]
     for pair in selection.pairs:
         prefix = "" if pair == ROW_PAIR else f"{STATUS_PAIRS[pair]}_"
         if wanted is None or wanted.states[0, pair]:
@@ -245,10 +244,17 @@ def _columns(pieces: Picked, selection: Selection, wanted: _Changed | None) -> M
             out[f"{prefix}reasons"] = [
                 names_of(mask) for piece, picked in pieces for mask in piece.reasons[pair, picked].tolist()
             ]
+    instants = np.ascontiguousarray(np.concatenate([piece.instants[:, picked] for piece, picked in pieces], axis=1))
     for i, name in enumerate(INSTANTS):
         if wanted is None or wanted.instants[i]:
-            out[name] = [or_null(ns) for piece, picked in pieces for ns in piece.instants()[i, picked].tolist()]
+            out[name] = _with_nulls(instants[i])
     return out
+
+
+def _with_nulls(instants: NDArray[np.int64]) -> Any:
+    """A column of instants; a list only where some are missing, since the encoder is faster with arrays."""
+    missing = instants == NO_TIME
+    return [or_null(ns) for ns in instants.tolist()] if missing.any() else instants
 
 
 def all_columns(picture: Picture, selection: Selection = EVERYTHING) -> Message:
@@ -354,7 +360,7 @@ def price(value: UnderlyingValue, now: Instant, digits: int) -> Message:
         "age_ns": value.age_ns(now),
         "valid_until_ns": or_null(value.valid_until_ns),
         "status": status.name,
-        "reasons": list(reasons.names),
+        "reasons": names_of(int(reasons)),
     }
 
 

@@ -103,7 +103,7 @@ class Market:
         now = clock.now()
         day = now.wall_ns // NS_PER_DAY + 1
         self.definitions = [define((day + 7 * i) * NS_PER_DAY, strikes, underlying) for i in range(expiries)]
-        self.blocks = [block_of(d, now, self.spot * (1 + i / 1000), i) for i, d in enumerate(self.definitions)]
+        self.blocks = [block_of(d, now, self.spot + 100.0 * i, i) for i, d in enumerate(self.definitions)]
         self.feed = FeedHealth("deribit", "main", "live", "", now)
 
     def snapshot(self, reasons: Reason = NO_REASON) -> Snapshot:

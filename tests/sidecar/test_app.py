@@ -84,7 +84,7 @@ async def test_one_instrument(source: Source, market: Market) -> None:
     async with running(source) as address:
         body = (await get(address, f"v1/instrument/{name}")).json()
     assert (body["name"], body["status"], body["bid_iv_status"]) == (name, "OK", "OK")
-    assert body["expiry"]["forward"]["value"] == pytest.approx(100_100.0)
+    assert body["expiry"]["forward"]["value"] == 100_100.0
     assert body["strike"] == market.definitions[1].strike[4]
 
 
@@ -231,7 +231,7 @@ async def test_V01_slow_client_is_dropped_and_delays_nobody(market: Market, sour
         raw = await read_slowly(address)
         await subscribe(quick)
         waits, seqs, largest = [], [], 0.0
-        end = time.monotonic() + 3.0
+        end = time.monotonic() + 2.0
         while time.monotonic() < end:
             market.move()
             source.publish(market.snapshot())

@@ -29,7 +29,7 @@ export function strike(value) {
 
 export function date(ns) {
   const day = new Date(ns / 1e6);
-  const month = day.toLocaleString("en-GB", { month: "short", timeZone: "UTC" });
+  const month = day.toLocaleString("en-US", { month: "short", timeZone: "UTC" });
   return `${day.getUTCDate()} ${month} ${String(day.getUTCFullYear()).slice(2)}`;
 }
 
