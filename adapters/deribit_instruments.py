@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pricer.adapters.instruments import Instrument, TickStep
@@ -108,6 +109,7 @@ def currency_of(family: str) -> str:
     return quote or base
 
 
+@lru_cache(maxsize=256)  # a list names some twelve expiries a thousand times
 def _expiry_ns(day: str, month: str, year: str) -> int | None:
     """08:00 UTC of the day named."""
     if month not in _MONTHS:
