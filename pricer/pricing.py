@@ -217,11 +217,12 @@ def venue_greeks(venue: str, forward: Any, strike: Any, ttm: Any, sigma: Any, cp
     """Our Greeks in a venue's own scales and conventions, to hold against what it publishes.
 
     "deribit": delta as ours (dV/dF, not premium-adjusted), gamma to five decimals, vega per volatility point, rho per
-    point of a rate at fixed *spot*, ttm·(F·delta − V)/100, theta per day, in the last day never below −V.
+    point of a rate at fixed *spot*, ttm·(F·delta − V)/100, theta per day: what is lost in a day, in the last day in
+    the time that is left, theta·min(ttm, 1/365), and then never below −V.
 
-    Residuals of theta in the last day, seen on real tickers 22.6 hours before expiry (elsewhere there are none beyond
-    the rounding of mark_iv): the venue's is ours times the share of a day that is left (0.941 there, so ours was 6 %
-    larger), and its bound −V differs from ours by up to 4 %, as its own forward for daily options is not published.
+    Residual of theta in the last day, seen on real tickers 22.6 hours before expiry: 0.2 % where −V does not bind, up
+    to 4 % where it does, as the venue's own forward for daily options is not published. Elsewhere there is none beyond
+    the rounding of mark_iv.
     """
     scale = _VENUES.get(venue)
     if scale is None:
@@ -230,9 +231,9 @@ def venue_greeks(venue: str, forward: Any, strike: Any, ttm: Any, sigma: Any, cp
 
 
 def _deribit(ours: Greeks[Any], forward: Floats, ttm: Floats) -> VenueGreeks[Any]:
-    daily = np.asarray(ours.theta) / DAYS_PER_YEAR
     last_day = ttm < 1.0 / DAYS_PER_YEAR
-    theta = np.where(last_day, np.maximum(daily, -np.asarray(ours.price)), daily)
+    lost = np.asarray(ours.theta) * np.minimum(ttm, 1.0 / DAYS_PER_YEAR)
+    theta = np.where(last_day, np.maximum(lost, -np.asarray(ours.price)), lost)
     gamma = np.round(ours.gamma, 5)
     rho = ttm * (forward * ours.delta - ours.price) / 100.0
     scaled = (ours.delta, gamma, np.asarray(ours.vega) / 100.0, theta, rho)

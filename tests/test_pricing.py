@@ -167,19 +167,21 @@ def test_deribit_scales() -> None:
     assert theirs.delta == ours.delta
     assert theirs.gamma == round(ours.gamma, 5)
     assert theirs.vega == ours.vega / 100
-    assert theirs.theta == ours.theta / 365
+    assert theirs.theta == pytest.approx(ours.theta / 365, rel=1e-15)
     assert theirs.rho == pytest.approx(ttm * (forward * ours.delta - ours.price) / 100, rel=1e-15)
 
 
-def test_deribit_theta_in_the_last_day_is_never_more_than_the_premium() -> None:
+def test_deribit_theta_in_the_last_day_is_of_the_time_left_and_never_more_than_the_premium() -> None:
     strikes = np.linspace(50_000.0, 70_000.0, 41)
     found = pricer.venue_greeks("deribit", 60_000.0, strikes, 0.2 / 365, 0.5, "call")
     ours = pricer.greeks(60_000.0, strikes, 0.2 / 365, 0.5, "call")
-    np.testing.assert_array_equal(found.theta, np.maximum(ours.theta / 365, -ours.price))
-    assert (ours.theta / 365 < -ours.price).any()
+    np.testing.assert_allclose(found.theta, np.maximum(ours.theta * 0.2 / 365, -ours.price), rtol=1e-15)
+    assert (found.theta == -ours.price).any()
+    assert (found.theta > -ours.price).any()
     longer = pricer.venue_greeks("deribit", 60_000.0, 90_000.0, 1.5 / 365, 0.9, "call")
     raw = pricer.greeks(60_000.0, 90_000.0, 1.5 / 365, 0.9, "call")
-    assert longer.theta == raw.theta / 365 < -raw.price  # a bound of the last day only
+    assert longer.theta == pytest.approx(raw.theta / 365, rel=1e-15)
+    assert longer.theta < -raw.price  # a bound of the last day only
 
 
 def test_an_unknown_venue_names_those_that_are_known() -> None:
