@@ -29,7 +29,7 @@ BASE = "errors clock conventions"
 EVENTS = "adapters.events adapters.instruments"
 ENGINE = "chain engine fitting microstructure snapshot underlying"
 CONSUMERS = "chainview playback research risk streaming"
-EDGE = "calculator cli config doctor embedded launch remote sidecar terminal viewer"
+EDGE = "calculator cli config doctor embedded launch remote report sidecar terminal viewer"
 PUBLIC = "pricer"  # the package itself, with its public list
 
 

@@ -14,7 +14,7 @@ from pricer import cli
 from pricer.errors import ConnectError
 from tests.data import CHECKOUT
 
-COMMANDS = ("price", "warmup", "doctor")
+COMMANDS = ("demo", "serve", "watch", "simulate", "replay", "price", "warmup", "doctor")
 
 
 class Outcome(NamedTuple):
