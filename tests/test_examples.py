@@ -1,0 +1,51 @@
+"""Every example runs as a user would run it: as a program of its own, against the embedded market."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.data import CHECKOUT
+from tests.test_demo import address_when_ready, demo
+
+# Kernels that are compiled for the first time take a minute on two cores.
+pytestmark = pytest.mark.timeout(300)
+
+
+def run(*arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_quickstart_prices_arrays_and_a_live_chain() -> None:
+    printed = run("examples/quickstart.py")
+    assert "100,000   6,853.94" in printed, "Black-76 at F = K = 100,000, 30 days, 60 %"
+    assert "status [2 0 0]" in printed
+    assert "options OK, index" in printed
+
+
+def test_the_hedging_bot_hedges_and_ends() -> None:
+    printed = run("examples/hedging_bot.py", "--seconds", "6")
+    assert "USD  trade 1" in printed
+    assert "done:" in printed
+
+
+def test_the_sidecar_client_reads_numbers_over_the_wire() -> None:
+    with demo() as process:
+        address = address_when_ready(process)
+        stream = address.replace("http://", "ws://").rstrip("/") + "/v1/stream"
+        printed = run("examples/sidecar_client.py", "--url", stream, "--seconds", "4")
+    assert "delta 0." in printed
+    assert "reconnections: none" in printed
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (CHECKOUT / "examples").glob("*.py")))
+def test_every_example_says_how_to_run_it(name: str) -> None:
+    assert f"python examples/{name}" in (CHECKOUT / "examples" / name).read_text(encoding="utf-8")
