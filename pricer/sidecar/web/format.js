@@ -4,13 +4,19 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
+// Formatters are costly to make and cheap to use: one for each number of digits.
+function cached(options) {
+  const made = new Map();
+  return (digits) => made.get(digits) ?? made.set(digits, new Intl.NumberFormat("en-US", options(digits))).get(digits);
+}
+const decimals = cached((digits) => ({ minimumFractionDigits: digits, maximumFractionDigits: digits }));
+const figures = cached((digits) => ({ maximumSignificantDigits: digits }));
+
 // A true minus sign, as wide as a plus.
-const local = (value, options) => value.toLocaleString("en-US", options).replace("-", "−");
+const local = (formatter, value) => formatter.format(value).replace("-", "−");
 
 export const fixed = (value, digits) =>
-  value === null || value === undefined
-    ? NOTHING
-    : local(value, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  value === null || value === undefined ? NOTHING : local(decimals(digits), value);
 
 export const percent = (value, digits = 1) => fixed(value === null || value === undefined ? null : value * 100, digits);
 
@@ -19,7 +25,7 @@ export const significant = (value, digits) =>
     ? NOTHING
     : Math.abs(value) > 0 && Math.abs(value) < 1e-4
       ? value.toExponential(digits - 1).replaceAll("-", "−")
-      : local(value, { maximumSignificantDigits: digits });
+      : local(figures(digits), value);
 
 export const decimalsOf = (tick) => (tick > 0 ? Math.max(0, Math.min(8, Math.ceil(-Math.log10(tick) - 1e-9))) : 4);
 

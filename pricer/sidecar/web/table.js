@@ -135,42 +135,53 @@ export class Table {
     const columns = model.chain.columns;
     const own = model.row(row, expiry);
     const sides = { bid: model.quote(row, "bid"), ask: model.quote(row, "ask") };
+    const stale = model.quoteIsStale(row);
     const where = inside ? " in" : "";
+    const reasons = own.reasons.join(" · ");
     for (const { id, text } of SIDE) {
       const cell = cells[id];
       if (id === "status") {
-        this.#cell(cell, SYMBOLS[own.status], `${where} is-${own.status}`, [own.status, ...own.reasons].join(" · "));
+        this.#mark(cell, `${where} is-${own.status}`, reasons ? `${own.status} · ${reasons}` : own.status);
+        this.#write(cell, SYMBOLS[own.status]);
       } else if (id === "age") {
-        const stale = model.quoteIsStale(row);
         const shown = age(model.quoteAge(row));
-        this.#cell(cell, stale ? `${SYMBOLS.STALE} ${shown}` : shown, where + (stale ? " is-STALE" : ""), "");
+        this.#mark(cell, where + (stale ? " is-STALE" : ""), "");
+        this.#write(cell, stale ? `${SYMBOLS.STALE} ${shown}` : shown);
       } else if (QUOTES.has(id)) {
-        this.#quote(cell, id, columns[id][row], sides[id.slice(0, 3)], model.quoteIsStale(row), where, text, cells.digits, flash);
+        this.#quote(cell, id, columns[id][row], sides[id.slice(0, 3)], stale, where, text, cells.digits, flash);
       } else {
-        const value = columns[id][row];
-        const shown = text ? text(value) : fixed(value, cells.digits);
-        this.#cell(cell, shown, `${where} is-${own.status}`, own.reasons.join(" · "));
+        this.#mark(cell, `${where} is-${own.status}`, reasons);
+        this.#value(cell, columns[id][row], text, cells.digits);
       }
     }
   }
 
   // A price of the venue is a fact, only old or not; its volatility has a status of its own.
   #quote(cell, id, value, state, stale, where, text, digits, flash) {
-    const volatility = id.endsWith("_iv");
-    const status = volatility ? state.status : stale ? "STALE" : "OK";
-    const shown = volatility ? text(value) : fixed(value, digits);
-    if (flash && !volatility && cell.shownValue !== value && value !== null && cell.shownValue != null) {
-      const moved = value > cell.shownValue ? "up" : "down";
-      cell.flash = cell.flash === `${moved} a` ? `${moved} b` : `${moved} a`; // another name starts it anew
+    if (id.endsWith("_iv")) {
+      this.#mark(cell, `${where} is-${state.status}`, state.reasons.join(" · "));
+    } else {
+      if (flash && cell.value !== value && value !== null && typeof cell.value === "number") {
+        const moved = value > cell.value ? "up" : "down";
+        cell.flash = cell.flash === ` ${moved} a` ? ` ${moved} b` : ` ${moved} a`; // another name starts it anew
+      }
+      this.#mark(cell, `${where} is-${stale ? "STALE" : "OK"}${cell.flash ?? ""}`, "");
     }
-    cell.shownValue = value;
-    const marks = cell.flash && !volatility ? ` ${cell.flash}` : "";
-    this.#cell(cell, shown, `${where} is-${status}${marks}`, volatility ? state.reasons.join(" · ") : "");
+    this.#value(cell, value, text, digits);
   }
 
-  #cell(cell, text, classes, hint) {
+  #value(cell, value, text, digits) {
+    if (cell.value === value) return;
+    cell.value = value;
+    this.#write(cell, text ? text(value) : fixed(value, digits));
+  }
+
+  #write(cell, text) {
     if (cell.shown !== text) cell.textContent = cell.shown = text;
-    set(cell, "className", cell.baseClass + classes);
+  }
+
+  #mark(cell, classes, hint) {
+    if (cell.classes !== classes) cell.className = cell.baseClass + (cell.classes = classes);
     if ((cell.hint ?? "") !== hint) cell.title = cell.hint = hint;
   }
 }
