@@ -415,7 +415,7 @@ class Engine:
             chain.values[IV] = chain.values[MID_IV]
             k_min = k_max = np.nan
         else:
-            chain.values[IV] = smile.at(forward.value, ttm).iv(definition.strike)
+            smile.at(forward.value, ttm).fill_iv(definition.strike, chain.values[IV])
             k_min, k_max = fit.k_min, fit.k_max
         chain_kernels.model_values(
             len(chain),

@@ -34,7 +34,10 @@ def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
     def read() -> None:
         smile = surface[0].smiles[0]
         assert smile is not None
-        smile.fill_iv(strikes, np.empty(strikes.size))
+        fixed = strikes.copy()  # as the engine's static columns are: to Numba another type
+        fixed.flags.writeable = False
+        for column in (strikes, fixed):
+            smile.fill_iv(column, np.empty(column.size))
         for method in ("iv", "density", "total_variance", "dw", "d2w", "durrleman_g"):
             getattr(smile, method)(strikes)
 
