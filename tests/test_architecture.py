@@ -189,7 +189,7 @@ def test_no_module_stands_in_two_rows() -> None:
         ("pricer.engine", "import time", "import of time"),
         ("pricer.engine", "def late():\n    from pricer.streaming import live", "arrow to pricer.streaming"),
         ("pricer.engine", "import pandas", "import of pandas"),
-        ("pricer.kernels.black76", "from pricer import conventions", "arrow to pricer.conventions"),
+        ("pricer.kernels.black76", "from pricer import clock", "arrow to pricer.clock"),
         (
             "pricer.simulator.venues.deribit",
             "from pricer.adapters.events import Event",
