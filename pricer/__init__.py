@@ -16,7 +16,7 @@ TYPE_CHECKING = False  # typing's own costs its import; type checkers know the n
 if TYPE_CHECKING:
     from typing import Any
 
-    from pricer import bsm
+    import pricer.bsm as bsm
     from pricer.clock import Clock, Instant, ManualClock, SystemClock
     from pricer.conventions import GreekConvention, Reason, Status, ttm_years
     from pricer.engine import Engine, EngineSettings

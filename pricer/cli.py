@@ -145,6 +145,22 @@ def number(text: str) -> float:
     return value
 
 
+def whole(text: str) -> int:
+    """A whole number, zero or above."""
+    value = not_negative(text)
+    if value != int(value):
+        raise typer.BadParameter(f"{text!r} is not a whole number")
+    return int(value)
+
+
+def port_number(text: str) -> int:
+    """A TCP port; 0 stands for a free one."""
+    value = whole(text)
+    if value > 65_535:
+        raise typer.BadParameter(f"{text!r} is not a port: they go from 0 to 65535")
+    return value
+
+
 def side(text: str) -> int:
     """+1 for a call, -1 for a put."""
     try:
@@ -256,14 +272,18 @@ def doctor(
 
 
 Venue = Annotated[str, typer.Option("--venue", metavar="NAME", help="The exchange.")]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="The sidecar's port; 0 takes a free one.")]
+Port = Annotated[
+    int, option("--port", parse=port_number, metavar="PORT", help="The sidecar's port; 0 takes a free one.")
+]
 Duration = Annotated[
     float | None, option("--duration", parse=positive, metavar="SECONDS", help="End by itself after this long.")
 ]
 Headless = Annotated[
     bool, typer.Option("--headless", help="A status line now and then in place of the live chain in the terminal.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The embedded market's: the same seed gives the same market.")]
+Seed = Annotated[
+    int, option("--seed", parse=whole, metavar="N", help="The embedded market's: the same seed gives the same market.")
+]
 Underlyings = Annotated[
     str | None, typer.Option("--underlying", metavar="NAMES", help="What to price: BTC, or BTC,BTC_USDC.")
 ]
@@ -271,7 +291,9 @@ Expiry = Annotated[
     int | None,
     option("--expiry", parse=moment, metavar="DATE", help="The expiry to show first: 26MAR27 or 2026-03-26."),
 ]
-Rows = Annotated[int | None, typer.Option("--rows", min=1, help="How many strikes to show; by default all that fit.")]
+Rows = Annotated[
+    int | None, option("--rows", parse=whole, metavar="N", help="How many strikes to show; by default all that fit.")
+]
 
 
 @app.command(epilog="Example:  volstream demo --port 9000 --duration 60 --headless")
@@ -300,7 +322,7 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option("--host", help="The address to listen on; by default 127.0.0.1.")] = None,
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, help="The port to listen on; by default 8765.")
+        int | None, option("--port", parse=port_number, metavar="PORT", help="The port to listen on; by default 8765.")
     ] = None,
     config: Annotated[
         str | None, typer.Option("--config", metavar="FILE", help="A TOML file; options here go before it.")
@@ -367,7 +389,9 @@ def watch(
 @app.command(epilog="Example:  volstream simulate --venue deribit --port 9100 --seed 7")
 def simulate(
     venue: Venue = "deribit",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 9100,
+    port: Annotated[
+        int, option("--port", parse=port_number, metavar="PORT", help="The port; 0 takes a free one.")
+    ] = 9100,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     seed: Seed = 7,
     child: Annotated[bool, typer.Option("--child", hidden=True)] = False,

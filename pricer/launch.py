@@ -240,8 +240,9 @@ def status_line(view: ChainView | None, stream: LiveStream) -> str:
 async def watch_venue(plan: Plan, *, once: bool) -> None:
     """Price a venue in this process and show its chain; nothing is served."""
     feed = plan.settings.feed
+    opening = pricer.live(feed.venue, feed.underlyings, feed.url, engine=plan.settings.engine_settings())
     await asyncio.to_thread(warm_kernels, Console(stderr=True))
-    async with pricer.live(feed.venue, feed.underlyings, feed.url, engine=plan.settings.engine_settings()) as stream:
+    async with opening as stream:
         await _watch(plan, LocalChains(stream, feed.underlyings), _until_ended(stream), once=once)
 
 

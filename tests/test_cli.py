@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -192,6 +196,95 @@ def test_a_missing_extra_names_what_to_install(volstream: Any, monkeypatch: pyte
     assert outcome.code == 1
     assert is_one_line(outcome.err)
     assert 'pip install "volstream[server]"' in outcome.err
+
+
+def test_without_the_server_extra_demo_and_serve_say_so_before_they_compile() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    for command in ("demo", "serve"):
+        code = f"import sys; sys.modules['fastapi'] = None; from pricer.cli import main; main(['{command}'])"
+        found = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert found.returncode == 1
+        assert found.stdout == ""
+        assert is_one_line(found.stderr)
+        assert 'fastapi, which is not installed: pip install "volstream[server]"' in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["demo", "--underlying", "DOGE"], "'DOGE'"),
+        (["demo", "--underlying", ","], "','"),
+        (["demo", "--port", "70000"], "'70000'"),
+        (["demo", "--port", "http"], "'http'"),
+        (["demo", "--seed", "1.5"], "'1.5'"),
+        (["watch", "--rows", "-3"], "'-3'"),
+        (["demo", "--duration", "-1"], "'-1'"),
+        (["serve", "--host", "0.0.0.0"], "'0.0.0.0'"),
+        (["serve", "--url", "http://127.0.0.1"], "'http://127.0.0.1'"),
+        (["serve", "--config", "/nowhere/volstream.toml"], "/nowhere/volstream.toml"),
+        (["watch", "--url", "127.0.0.1:8765"], "'127.0.0.1:8765'"),
+        (["watch", "--url", "http://127.0.0.1:8765", "--venue", "deribit"], "--venue"),
+        (["watch", "--venue", "nowhere"], "'nowhere'"),
+        (["watch", "--expiry", "soon"], "'soon'"),
+        (["simulate", "--venue", "nowhere"], "'nowhere'"),
+        (["replay"], "FILE"),
+        (["replay", "x", "--csv", "--json"], "--csv"),
+    ],
+)
+def test_an_impossible_setting_is_wrong_use_and_named(volstream: Any, words: list[str], named: str) -> None:
+    outcome = volstream(*words)
+    assert outcome.code == 2
+    assert is_one_line(outcome.err.splitlines(keepends=True)[-1])
+    assert named in outcome.err
+
+
+def test_an_unknown_key_in_the_settings_file_is_named(volstream: Any, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[server]\nprot = 9000\n")
+    outcome = volstream("serve", "--config", str(tmp_path / "settings.toml"))
+    assert outcome.code == 2
+    assert is_one_line(outcome.err)
+    assert "server.prot: unknown key" in outcome.err
+
+
+def test_a_sidecar_that_is_not_there_fails_with_its_address(volstream: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    outcome = volstream("watch", "--url", f"http://127.0.0.1:{port}", "--once")
+    assert outcome.code == 1
+    assert is_one_line(outcome.err)
+    assert f"http://127.0.0.1:{port}" in outcome.err
+    outcome = volstream("watch", "--url", f"http://127.0.0.1:{port}", "--underlying", "BTC", "--once")
+    assert outcome.code == 1
+    assert is_one_line(outcome.err)
+
+
+def test_a_taken_port_is_named_by_simulate_and_serve(volstream: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for command in ("simulate", "serve", "demo"):
+            outcome = volstream(command, "--port", port)
+            assert outcome.code == 2
+            assert is_one_line(outcome.err)
+            assert port in outcome.err
+
+
+def test_simulate_prints_its_addresses_and_ends_with_0_on_a_signal() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        command = [sys.executable, "-m", "pricer.cli", "simulate", "--port", "0"]
+        running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            assert running.stdout is not None
+            assert re.fullmatch(r"WebSocket  ws://127\.0\.0\.1:\d+/ws/api/v2\n", running.stdout.readline())
+            assert re.fullmatch(r"REST       http://127\.0\.0\.1:\d+/api/v2\n", running.stdout.readline())
+            running.send_signal(number)
+            _, errors = running.communicate(timeout=20)
+            assert running.returncode == 0
+            assert errors == ""
+        finally:
+            running.kill()
 
 
 def test_a_missing_module_of_our_own_is_a_fault_and_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,10 @@ def test_the_list_the_table_of_homes_and_the_type_checkers_imports_agree() -> No
         if isinstance(node, ast.ImportFrom) and node.module != "typing"
         for alias in node.names
     }
-    homes = {(name, home.removesuffix(f".{name}")) for name, home in pricer._HOME_OF.items()}
-    assert imported == homes
+    modules = {
+        (str(alias.asname), alias.name) for node in block.body if isinstance(node, ast.Import) for alias in node.names
+    }
+    assert imported | modules == set(pricer._HOME_OF.items())
 
 
 def test_importing_pricer_loads_nothing_heavy_and_using_a_name_loads_its_home() -> None:
@@ -55,9 +57,8 @@ def test_importing_pricer_loads_nothing_heavy_and_using_a_name_loads_its_home() 
 
 
 def test_importing_pricer_takes_under_fifty_milliseconds() -> None:
-    code = (
-        "import time; start = time.perf_counter(); import pricer; print(time.perf_counter() - start)"  # no process start
-    )
+    # Inside the process: its own start is not ours to answer for.
+    code = "import time; start = time.perf_counter(); import pricer; print(time.perf_counter() - start)"
     assert min(float(run_python(code)) for _ in range(3)) < 0.05
 
 
