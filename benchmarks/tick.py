@@ -120,7 +120,7 @@ def inversion_ratio(snapshot: Snapshot) -> tuple[float, float]:
     from vollib.black.implied_volatility import implied_volatility
 
     columns = snapshot.columns()
-    good = (columns["ask_iv_status"] == 0) & np.isfinite(columns["bid"])
+    good = np.isfinite(columns["ask_iv"])  # by value: the statuses have gone stale, as they should
     ttm = (columns["expiry_ns"][good] - snapshot.computed_ns) / (365 * 86_400e9)
     forward = np.full(len(ttm), snapshot.index.value)
     premium, strike = columns["ask"][good] * forward, columns["strike"][good]

@@ -38,6 +38,7 @@ from pricer.snapshot import (
     FIRST_QUOTE_IV,
     GREEK_FIELDS,
     ROW_PAIR,
+    STATUS_PAIRS,
     FeedHealth,
     SliceBlock,
     Snapshot,
@@ -50,6 +51,7 @@ log = logging.getLogger("pricer.engine")
 FAR_FUTURE = 2**63 - 1
 # An expired slice stays visible this long, frozen and marked, so that every consumer sees why it went.
 EXPIRED_STAYS_NS = 10_000_000_000
+MID_PAIR = STATUS_PAIRS.index("mid_iv")
 # Unchanged prices of the underlying renew the ages of a block that nothing else touches this often.
 CONFIRM_EVERY_NS = 50_000_000
 
@@ -409,14 +411,7 @@ class Engine:
         self, expiry: _Expiry, forward: UnderlyingValue, ttm: float, rating: tuple[Status, Reason]
     ) -> None:
         chain, definition = expiry.chain, expiry.chain.definition
-        fit = expiry.family.keeper.state(expiry.key.expiry_ns).slice
-        smile = None if fit is None else fit.smile
-        if fit is None or smile is None or not np.isfinite(forward.value):
-            chain.values[IV] = chain.values[MID_IV]
-            k_min = k_max = np.nan
-        else:
-            smile.at(forward.value, ttm).fill_iv(definition.strike, chain.values[IV])
-            k_min, k_max = fit.k_min, fit.k_max
+        k_min, k_max = self._fill_iv(expiry, forward, ttm)
         chain_kernels.model_values(
             len(chain),
             chain.values[IV],
@@ -445,6 +440,22 @@ class Engine:
             chain.status[ROW_PAIR],
             chain.reasons[ROW_PAIR],
         )
+
+    def _fill_iv(self, expiry: _Expiry, forward: UnderlyingValue, ttm: float) -> tuple[float, float]:
+        """The model volatilities of the slice, and the range of k in which quotes support them (NaN where none do).
+
+        Too few quotes make no surface: there an option's own mid comes first, and the curve serves the others.
+        """
+        chain, fit = expiry.chain, expiry.family.keeper.state(expiry.key.expiry_ns).slice
+        iv, mid = chain.values[IV], chain.values[MID_IV]
+        if fit is None or fit.smile is None or not np.isfinite(forward.value):
+            iv[:] = mid
+            return np.nan, np.nan
+        fit.smile.at(forward.value, ttm).fill_iv(chain.definition.strike, iv)
+        if not fit.determined:
+            own = chain.status[MID_PAIR] < Status.STALE
+            iv[own] = mid[own]
+        return fit.k_min, fit.k_max
 
     def _price_expired(self, expiry: _Expiry, now: Instant) -> None:
         """Freeze the last values, show them for a while as EXPIRED, then let the slice go."""

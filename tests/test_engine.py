@@ -396,6 +396,23 @@ def test_the_venues_mark_is_shown_and_used_for_nothing(scene: Scene) -> None:
     assert after.theo == before.theo
 
 
+def test_with_too_few_quotes_for_a_curve_an_options_own_mid_is_its_volatility() -> None:
+    """Two quotes far apart, as in the recording of 2021: no curve through both is any good, and neither is needed."""
+    scene = Scene(expiry_days=(160.0,), strikes=(100_000, 900_000), smile=lambda k, ttm: 0.8 if abs(k) < 1 else 1.34)
+    engine = Engine(clock=scene.clock)
+    for event in scene.listings():
+        engine.apply(event)
+    for instrument in scene.instruments():
+        if instrument.cp > 0:
+            engine.apply(scene.quote(instrument))
+    snapshot = priced(scene, engine)
+    for name, expected in (("BTC-160D-100000-C", 0.8), ("BTC-160D-900000-C", 1.34)):
+        row = snapshot[name]
+        assert row.status is Status.DEGRADED
+        assert row.reasons & Reason.FIT_UNDERDETERMINED
+        assert row.get("iv", allow=set(Status)) == pytest.approx(expected, abs=0.01)
+
+
 def test_unknown_instruments_are_counted(scene: Scene) -> None:
     engine = running(scene)
     engine.apply(scene.quote(option("BTC-1D-1-C", 1.0, 1.0, 1), bid=0.1, ask=0.2))
