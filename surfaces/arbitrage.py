@@ -260,6 +260,8 @@ def calendar_svi(
     a2: float, b2: float, rho2: float, m2: float, sigma2: float,
 ) -> tuple[bool, float, float]:  # fmt: skip
     """(second proved above the first on the whole line, smallest difference seen for |k| <= 4, its k)."""
+    if not math.isfinite(a1 + b1 + rho1 + m1 + sigma1 + a2 + b2 + rho2 + m2 + sigma2):
+        return False, math.nan, math.nan
     right, gap_right, at_right = _above_on_the_right(a1, b1, rho1, m1, sigma1, a2, b2, rho2, m2, sigma2)
     # The left half-line is the right one of the mirrored smiles.
     left, gap_left, at_left = _above_on_the_right(a1, b1, -rho1, -m1, sigma1, a2, b2, -rho2, -m2, sigma2)

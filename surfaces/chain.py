@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from pricer.surfaces.arbitrage import certify_svi
 from pricer.surfaces.slices import DETERMINED, NONE, SliceProblem, SurfaceSlice, cold_start, fit_slice, settle_slice
 from pricer.surfaces.smile import Array
 from pricer.surfaces.svi import SviParams, SviSmile
 from pricer.surfaces.svi_hard import fit_hard
 
-_LEVELS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # ε of the barrier
-_SWEEPS = 3  # at each level
+# ε of the barrier, and how many sweeps at it. The soft levels are where neighbours settle who gives way.
+_LEVELS = ((1e-1, 6), (1e-2, 6), (1e-3, 6), (1e-4, 6))
+_MORE_SWEEPS = 24  # at the last level, until every slice is certified
 
 
 def fit_chain(problems: Sequence[SliceProblem]) -> list[SurfaceSlice]:
@@ -39,17 +43,28 @@ def fit_chain(problems: Sequence[SliceProblem]) -> list[SurfaceSlice]:
 
 
 def _fitted_together(problems: Sequence[SliceProblem]) -> list[Array]:
-    """Raw parameters of each slice after the sweeps; not certified."""
+    """Raw parameters of each slice after the sweeps: certified, unless the sweeps came to their end."""
     rows = [cold_start(problem) for problem in problems]
-    count = len(rows)
-    for epsilon in _LEVELS:
-        for sweep in range(_SWEEPS):
-            for i in range(count) if sweep % 2 == 0 else range(count - 1, -1, -1):
-                chosen = problems[i].selection
-                below = rows[i - 1] if i > 0 else NONE
-                above = rows[i + 1] if i + 1 < count else NONE
-                fit_hard(chosen.observations, problems[i].ttm, below, above, NONE, 0, NONE, NONE, epsilon, rows[i])
+    for epsilon, sweeps in _LEVELS:
+        for sweep in range(sweeps):
+            _sweep(problems, rows, epsilon, sweep % 2 == 1)
+    for sweep in range(_MORE_SWEEPS):
+        if all(certify_svi(rows[i], *_neighbours(rows, i), np.empty(9)) for i in range(len(rows))):
+            break
+        _sweep(problems, rows, epsilon, sweep % 2 == 1)
     return rows
+
+
+def _sweep(problems: Sequence[SliceProblem], rows: list[Array], epsilon: float, downwards: bool) -> None:
+    order = range(len(rows))
+    for i in reversed(order) if downwards else order:
+        problem = problems[i]
+        below, above = _neighbours(rows, i)
+        fit_hard(problem.selection.observations, problem.ttm, below, above, NONE, 0, NONE, NONE, epsilon, rows[i])
+
+
+def _neighbours(rows: Sequence[Array], i: int) -> tuple[Array, Array]:
+    return rows[i - 1] if i > 0 else NONE, rows[i + 1] if i + 1 < len(rows) else NONE
 
 
 def _between(problem: SliceProblem, i: int, smiles: Mapping[int, SviSmile]) -> SliceProblem:

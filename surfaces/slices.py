@@ -42,8 +42,8 @@ OFF_SHARE = 0.1
 # A fit that is off more than this share of its mids is refused.
 OFF_LIMIT = 0.3
 
-# Try a cold start where the mean Huber loss is above the first and has grown by the second factor.
-_POOR_LOSS = 0.5
+# Try a cold start where the mean robust loss is above the first and has grown by the second factor.
+POOR_LOSS = 0.5
 _GROWN = 1.5
 
 # Stiffness of (ln c₊, ln c₋, m, ln σ) by the number of mids; a is always free. Against residuals in half-spreads.
@@ -65,7 +65,7 @@ class FitDiagnostics:
     bounds: int = 0
     inside_spread: float = math.nan  # share of mids whose bid and ask vol contain the smile
     rmse: float = math.nan  # in half-spreads
-    loss: float = math.nan  # mean Huber loss, bounds included
+    loss: float = math.nan  # mean robust loss, bounds included
     off_share: float = math.nan  # share of mids that the smile is off
     steps: int = 0
 
@@ -179,7 +179,7 @@ def _determined(problem: SliceProblem) -> SurfaceSlice | None:
         return _attempt(problem, cold_start(problem), 0.1, "fitted")
     warm = _attempt(problem, np.array(last.smile.params), EPSILON, "fitted")
     before = last.diagnostics.loss
-    if warm is not None and not (warm.diagnostics.loss > _POOR_LOSS and warm.diagnostics.loss > _GROWN * before):
+    if warm is not None and not (warm.diagnostics.loss > POOR_LOSS and warm.diagnostics.loss > _GROWN * before):
         return warm
     cold = _attempt(problem, cold_start(problem), 0.1, "restarted")
     if warm is None or cold is None:
@@ -297,7 +297,7 @@ def _params(smile: SviSmile | None) -> Array:
 
 @kernel
 def _assess(observations: Array, ttm: float, params: Array) -> tuple[float, float, float, bool, float]:
-    """(share of mids inside, rmse in half-spreads, share of mids off, plausible near the money, mean Huber loss)."""
+    """(share of mids inside, rmse in half-spreads, share of mids off, plausible near the money, mean robust loss)."""
     mids = inside = off = 0
     squares = 0.0
     nearest, nearest_off = np.empty(4), np.zeros(4)  # the mids nearest to the money, and whether the smile is off them

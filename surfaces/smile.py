@@ -62,5 +62,5 @@ class Smile(Protocol):
 
 
 def like_input(values: Array, shape: tuple[int, ...]) -> Array:
-    """`values` in the shape of the input they belong to: a float for a scalar, though typed as numpy's functions are."""
+    """`values` in the shape of the input they belong to: a float for a scalar, though typed as an array."""
     return cast(Array, float(values[0])) if shape == () else values.reshape(shape)

@@ -21,7 +21,7 @@ from pricer.conventions import NO_REASON, Reason, Status
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
 from pricer.surfaces.chain import fit_chain
 from pricer.surfaces.quotes import Selection, SliceQuotes, select
-from pricer.surfaces.slices import NO_CERTIFICATE, SliceProblem, SurfaceSlice, fit_slice
+from pricer.surfaces.slices import NO_CERTIFICATE, POOR_LOSS, SliceProblem, SurfaceSlice, fit_slice
 from pricer.surfaces.smile import Array, like_input
 from pricer.surfaces.svi import SviSmile
 
@@ -67,14 +67,16 @@ class VolSurface:
     def updated_many(self, changes: Mapping[int, SliceQuotes]) -> VolSurface:
         """The surface after new quotes of several expiries, refitted from short to long.
 
-        Where a move of the whole surface upwards is held up by longer expiries that have not moved yet, the refused
-        ones are tried again from long to short.
+        A rise of the whole surface is held up by the longer expiries that have not moved yet. So the slices that were
+        refused or fitted poorly are tried again from long to short, and once more from short to long.
         """
         slices = list(self.slices)
         selections = {i: select(quotes) for i, quotes in sorted(changes.items())}
-        refused = _refit(slices, changes, selections, list(selections))
-        if refused and len(selections) > 1:
-            _refit(slices, changes, selections, refused[::-1])
+        waiting = list(selections)
+        for _ in range(3):
+            waiting = _refit(slices, changes, selections, waiting)[::-1]
+            if len(selections) < 2:
+                break  # its neighbours stay as they are, and so would the answer
         return VolSurface(_following(slices, selections), self.version + 1)
 
     def inserted(self, quotes: SliceQuotes) -> VolSurface:
@@ -205,16 +207,16 @@ def _refit(
     selections: Mapping[int, Selection],
     order: Sequence[int],
 ) -> list[int]:
-    """Refit slices in place; the indices of those that were refused."""
-    refused = []
+    """Refit slices in place; the indices of those that were refused or fitted poorly."""
+    waiting = []
     for i in order:
         quotes = changes[i]
         last = slices[i].at(quotes.forward, quotes.ttm)
         problem = SliceProblem(selections[i], quotes.ttm, quotes.forward, last, None, None)
         slices[i] = fit_slice(_between(slices, i, i + 1, problem))
-        if not slices[i].accepted:
-            refused.append(i)
-    return refused
+        if not slices[i].accepted or slices[i].diagnostics.loss > POOR_LOSS:
+            waiting.append(i)
+    return waiting
 
 
 def _between(slices: Sequence[SurfaceSlice], below: int, above: int, problem: SliceProblem) -> SliceProblem:

@@ -2,7 +2,7 @@
 
 For a given (m, σ) the smile is linear in (a, c₊, c₋), so these are eliminated by weighted least squares inside their
 box 0 <= c± <= 2, and only two parameters remain to be searched (Golub and Pereyra 1973; the Jacobian without its
-second term, Kaufman 1975). Residuals are in half-spreads of vol with Huber weights; a bound counts while it is broken.
+second term, Kaufman 1975). Residuals are in half-spreads of vol with robust weights; a bound counts while it is broken.
 
 This fit knows nothing of arbitrage: about half of all real slices leave it with g < 0 or crossing their neighbours
 somewhere outside their quotes. It is the start of `pricer.surfaces.svi_hard`.
@@ -22,14 +22,17 @@ from pricer.surfaces.svi import LEE_SLOPE, raw, value
 # σ against √w at the money: beyond this the hyperbola is a parabola wherever there are quotes, and runs away.
 LARGEST_BEND = 8.0
 
-_ROUNDS = 4  # of new Huber weights
+# So many half-spreads away a quote is more likely wrong than news: its pull fades.
+FAR = 10.0
+
+_ROUNDS = 4  # of new robust weights
 _STEPS = 12  # of Levenberg-Marquardt within a round
 _CONVERGED = 1e-7  # relative fall of the objective
 
 
 @kernel
 def fit_free(observations: Array, ttm: float, warm: bool, params: Array) -> float:
-    """Fit raw SVI to `params` (a, b, rho, m, sigma; with `warm` also the start); the Huber loss per unit of weight.
+    """Fit raw SVI to `params` (a, b, rho, m, sigma; with `warm` also the start); the robust loss per unit of weight.
 
     The observations are those of `quotes.Selection`. At least three mids are needed for a sensible answer.
     """
@@ -67,15 +70,26 @@ def residual(sigma: float, low: float, high: float, width: float) -> float:
 
 
 @kernel
+def robust(residual: float) -> tuple[float, float]:
+    """(loss, weight of its square) of a residual in half-spreads: Huber's, and logarithmic beyond `FAR`."""
+    size = abs(residual)
+    if size <= 1.0:
+        return 0.5 * size * size, 1.0
+    if size <= FAR:
+        return size - 0.5, 1.0 / size
+    return FAR * (1.0 + math.log(size / FAR)) - 0.5, FAR / (size * size)
+
+
+@kernel
 def robust_loss(observations: Array, ttm: float, params: Array) -> float:
-    """The weighted mean Huber loss of the residuals; infinite where the smile has no volatility."""
+    """The weighted mean robust loss of the residuals; infinite where the smile has no volatility."""
     total, mass = 0.0, 0.0
     for i in range(observations.shape[0]):
         w = value(params[0], params[1], params[2], params[3], params[4], observations[i, K])[0]
         if not w > 0.0:
             return math.inf
-        r = abs(residual(math.sqrt(w / ttm), observations[i, LOW], observations[i, HIGH], observations[i, WIDTH]))
-        total += observations[i, WEIGHT] * (0.5 * r * r if r <= 1.0 else r - 0.5)
+        r = residual(math.sqrt(w / ttm), observations[i, LOW], observations[i, HIGH], observations[i, WIDTH])
+        total += observations[i, WEIGHT] * robust(r)[0]
         mass += observations[i, WEIGHT]
     return total / mass if mass > 0.0 else 0.0
 
@@ -104,7 +118,7 @@ def _first_weights(observations: Array, ttm: float, target: Array, trust: Array)
 
 @kernel
 def _reweigh(observations: Array, ttm: float, params: Array, target: Array, trust: Array) -> None:
-    """Targets in w and their weights, such that the squares are Huber's at the present smile."""
+    """Targets in w and their weights, such that the squares weigh as the robust loss does at the present smile."""
     for i in range(observations.shape[0]):
         w = value(params[0], params[1], params[2], params[3], params[4], observations[i, K])[0]
         sigma = math.sqrt(max(w, 1e-12) / ttm)
@@ -114,10 +128,7 @@ def _reweigh(observations: Array, ttm: float, params: Array, target: Array, trus
         target[i] = wanted * wanted * ttm
         # (w − w*) = ttm·(sigma + sigma*)·(sigma − sigma*): exact, where the usual 2·sigma is first order.
         trust[i] = observations[i, WEIGHT] / (ttm * (sigma + wanted) * width) ** 2
-        if abs(r) > 1.0:
-            trust[i] /= abs(r)
-        elif r == 0.0:
-            trust[i] = 0.0
+        trust[i] *= robust(r)[1] if r != 0.0 else 0.0
 
 
 @kernel

@@ -2,7 +2,7 @@
 
 Unknowns p = (a, ln c₊, ln c₋, m, ln σ). Minimised is
 
-    Σ weight·huber(residual in half-spreads) + μ·Σ φ(h_j(p)) + ½·Σ stiffness·((p − centre)/unit)²
+    Σ weight·loss(residual in half-spreads) + μ·Σ φ(h_j(p)) + ½·Σ stiffness·((p − centre)/unit)²
 
 where every h_j(p) > 0 is one constraint, scaled to be of order one: on a grid of k
 
@@ -27,10 +27,10 @@ from pricer.surfaces.arbitrage import certify_svi
 from pricer.surfaces.quotes import HIGH, LOW, WEIGHT, WIDTH, K
 from pricer.surfaces.smile import Array
 from pricer.surfaces.svi import LEE_SLOPE, raw, value
-from pricer.surfaces.svi_free import residual, robust_loss
+from pricer.surfaces.svi_free import residual, robust, robust_loss
 
 BARRIER = 1e-3  # μ, where quotes are fitted well
-WELL_FITTED = 5.0  # a slice's Huber loss up to which they are; beyond, μ grows with it, or it would drown
+WELL_FITTED = 5.0  # a slice's robust loss up to which they are; beyond, μ grows with it, or it would drown
 
 # σ is hardly known on a nearly parabolic smile; a pull to this many √w at the money keeps it from wandering.
 NATURAL_BEND = 2.0
@@ -43,6 +43,8 @@ SMALLEST_WING = 1e-5  # of either slope; keeps the logarithms and the butterfly 
 EPSILON = 1e-4  # where the barrier's logarithm ends, at the first attempt
 _ATTEMPTS = 4  # at a certificate, each with a ten times smaller ε
 _STEPS = 30
+_PATIENCE = 6  # times as many from a cold start, at each ε
+_STUCK = 1e12  # of the damping: no step of any length is an improvement
 _QUIET = 3e-4  # a fall of the objective that no quote would notice
 _NEAR = 0.3  # a constraint this close is counted with its curvature
 
@@ -77,9 +79,14 @@ def fit_certified(
     witnesses = 0
     total = 0
     epsilon = first_epsilon
-    while epsilon > EPSILON * 1.5:
-        total += fit_hard(observations, ttm, below, above, extra, witnesses, centre, stiffness, epsilon, params)[1]
+    while epsilon > EPSILON * 0.5 and first_epsilon > EPSILON * 1.5:
+        for _ in range(_PATIENCE):
+            steps = fit_hard(observations, ttm, below, above, extra, witnesses, centre, stiffness, epsilon, params)[1]
+            total += steps
+            if steps < _STEPS:
+                break
         epsilon *= 0.1
+    epsilon = EPSILON
     # Where the start comes closest to a limit, the result will come close too.
     certify_svi(params, below, above, evidence)
     for attempt in range(1, _ATTEMPTS + 1):
@@ -137,8 +144,7 @@ def fit_hard(
 
     `observations` are those of `quotes.Selection`. `below` and `above` are the neighbours' raw parameters, empty where
     there is none; the first `extras` of `extra` are more grid points; `centre` and `stiffness` a prior in the
-    coordinates of p (both empty for none; units: w at the money for a, its root for m, 1 for the logarithms). An
-    infinite objective means that the start itself has no volatility.
+    coordinates of p (both empty for none; units: w at the money for a, its root for m, 1 for the logarithms).
     """
     unit = math.sqrt(max(value(params[0], params[1], params[2], params[3], params[4], 0.0)[0], 1e-10))
     grid = _grid(params, below, above, extra, extras)
@@ -147,14 +153,16 @@ def fit_hard(
     gradient, trial_gradient = np.empty(_SIZE), np.empty(_SIZE)
     matrix, trial_matrix, factor = np.empty((_SIZE, _SIZE)), np.empty((_SIZE, _SIZE)), np.empty((_SIZE, _SIZE))
     _to_coordinates(params, p)
+    # A start that dips below zero variance is lifted, or there would be no way to measure it.
+    p[_A] = max(p[_A], 0.01 * unit * unit - math.exp(p[_S] + 0.5 * (p[_RIGHT] + p[_LEFT])))
     loss = robust_loss(observations, ttm, params) * observations.shape[0]
     mu = BARRIER * max(1.0, loss / WELL_FITTED) if loss < math.inf else BARRIER
     objective = _objective(p, observations, ttm, grid, limits, centre, stiffness, unit, mu, epsilon, gradient, matrix)
     damping = 1e-4
     taken = quiet = 0
-    while taken < _STEPS and quiet < 2 and damping < 1e12:
+    while taken < _STEPS and quiet < 2 and damping < _STUCK:
         taken += 1
-        while not _solve_damped(matrix, gradient, damping, factor, step):
+        while damping < _STUCK and not _solve_damped(matrix, gradient, damping, factor, step):
             damping *= 10.0
         _advance(p, step, unit, trial)
         new = _objective(
@@ -298,7 +306,7 @@ def _objective(
 
 @kernel
 def _add_observations(p: Array, observations: Array, ttm: float, gradient: Array, matrix: Array) -> float:
-    """The Huber loss of all residuals, added to gradient and matrix."""
+    """The robust loss of all residuals, added to gradient and matrix."""
     dw, d1, d2 = np.empty(_SIZE), np.empty(_SIZE), np.empty(_SIZE)
     right, left, s = math.exp(p[_RIGHT]), math.exp(p[_LEFT]), math.exp(p[_S])
     total = 0.0
@@ -307,10 +315,10 @@ def _add_observations(p: Array, observations: Array, ttm: float, gradient: Array
         width, weight = observations[i, WIDTH], observations[i, WEIGHT]
         sigma = math.sqrt(w / ttm)
         r = residual(sigma, observations[i, LOW], observations[i, HIGH], width)
-        size = abs(r)
-        total += weight * (0.5 * size * size if size <= 1.0 else size - 0.5)
-        if size > 0.0:
-            trust = weight / max(size, 1.0)
+        loss, trust = robust(r)
+        total += weight * loss
+        if r != 0.0:
+            trust *= weight
             rate = 0.5 / (sigma * ttm * width)  # ∂r/∂w
             _add(gradient, matrix, dw, trust * r * rate, trust * rate * rate)
     return total

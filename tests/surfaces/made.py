@@ -1,0 +1,101 @@
+"""Hand-made smiles, quotes and chains for the surface tests, and the recorded ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pricer.surfaces import SliceQuotes, SviParams, SviSmile, VolSurface
+from tests.data import data_path
+
+Array = npt.NDArray[np.float64]
+
+# A BTC-like smile at any expiry: ATM vol, and wings in standard deviations, so that time alone keeps calendar order.
+ATM = 0.55
+
+
+def smile(ttm: float, atm: float = ATM, forward: float = 60_000.0) -> SviSmile:
+    """An arbitrage-free smile; those of rising ttm (up to a year) do not cross."""
+    sd = atm * math.sqrt(ttm)
+    b, rho, m, sigma = 0.45 * sd, -0.2, 0.1 * sd, 1.1 * sd
+    a = sd * sd - b * (rho * -m + math.hypot(m, sigma))
+    return SviSmile(ttm, forward, SviParams(a, b, rho, m, sigma))
+
+
+def strikes_of(ttm: float, count: int = 25, forward: float = 60_000.0, reach: float = 2.0) -> Array:
+    """Even strikes in log-moneyness over `reach` standard deviations on each side."""
+    sd = ATM * math.sqrt(ttm)
+    return forward * np.exp(np.linspace(-reach * sd, reach * sd, count))
+
+
+def quotes(source: SviSmile, strikes: Array | None = None, half_spread: float = 0.005, noise: Any = 0.0) -> SliceQuotes:
+    """Two-sided quotes around a smile; `noise` shifts bid and ask together."""
+    strikes = strikes_of(source.ttm, forward=source.forward) if strikes is None else strikes
+    mid = source.iv(strikes) + noise
+    return SliceQuotes(source.ttm, source.forward, strikes, mid - half_spread, mid + half_spread)
+
+
+TTMS = (0.01, 0.03, 0.08, 0.17, 0.25, 0.5, 0.75, 1.0)
+
+
+def chain(seed: int | None = None, noise: float = 0.002, ttms: tuple[float, ...] = TTMS) -> list[SliceQuotes]:
+    """Quotes of one market at several expiries, noisy where a seed is given."""
+    random = np.random.default_rng(seed)
+    return [quotes(smile(ttm), noise=0.0 if seed is None else random.normal(0.0, noise, 25)) for ttm in ttms]
+
+
+def audit(surface: VolSurface) -> tuple[float, float]:
+    """(smallest g, smallest calendar gap) on 8,001 points of |k| <= 4, over all slices and neighbouring pairs."""
+    k = np.linspace(-4.0, 4.0, 8001)
+    smiles = [found for found in surface.smiles if found is not None]
+    smallest_g = min(float(found.durrleman_g(k).min()) for found in smiles)
+    w = np.array([found.total_variance(k) for found in smiles])
+    return smallest_g, float(np.diff(w, axis=0).min()) if len(smiles) > 1 else math.inf
+
+
+def recorded_btc() -> list[SliceQuotes]:
+    """The 330 BTC options polled ticker by ticker on 2026-06-27, each with the forward of its own instant."""
+    path = data_path("deribit/raw_ticker_snapshot_2026-06-27/deribit_snapshot.json")
+    snapshot = json.loads(path.read_text())
+    expiries = {row["instrument_name"]: row["expiration_timestamp"] for row in snapshot["instruments"]}
+    by_expiry: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for name, ticker in snapshot["tickers"].items():
+        by_expiry[expiries[name]].append(ticker)
+    now = max(ticker["timestamp"] for ticker in snapshot["tickers"].values())
+    return [_recorded_slice(by_expiry[expiry], (expiry - now) / (365 * 86_400_000.0)) for expiry in sorted(by_expiry)]
+
+
+def _recorded_slice(tickers: list[dict[str, Any]], ttm: float) -> SliceQuotes:
+    names = [ticker["instrument_name"].split("-") for ticker in tickers]
+    newest = max(tickers, key=lambda ticker: int(ticker["timestamp"]))
+    return SliceQuotes(
+        ttm,
+        newest["underlying_price"],
+        np.array([float(name[2]) for name in names]),
+        _vols(tickers, "bid_iv"),
+        _vols(tickers, "ask_iv"),
+        forwards=np.array([ticker["underlying_price"] for ticker in tickers]),
+        cp=np.array([1.0 if name[3] == "C" else -1.0 for name in names]),
+    )
+
+
+def _vols(tickers: list[dict[str, Any]], field: str) -> Array:
+    """The venue's percent; its 0 means that there is no such quote."""
+    percent = np.array([ticker[field] for ticker in tickers], dtype=np.float64)
+    return np.where(percent > 0.0, percent / 100.0, np.nan)
+
+
+def recorded_spx() -> dict[str, tuple[float, SliceQuotes]]:
+    """Four real SPX slices (mid vols; a tenth of a vol point is put on each side) with their published ATM vols."""
+    found = {}
+    for path in sorted(data_path("reference/volsurf/svi_failures").glob("*.json")):
+        row = json.loads(path.read_text())
+        strikes, mid = np.array(row["market_vols"]).T
+        made = SliceQuotes(row["expiry_years"], row["forward"], strikes, mid - 0.001, mid + 0.001)
+        found[path.stem] = (row["expected_atm_iv"], made)
+    return found
