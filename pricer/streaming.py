@@ -202,6 +202,10 @@ class Subscription:
                 self._mailbox.close()
 
 
+class _Closed(Exception):
+    """The stream was closed while its kernels were compiled."""
+
+
 class LiveStream:
     """A running feed and engine. Iterate it for snapshots, or take `latest`, or subscribe.
 
@@ -231,6 +235,7 @@ class LiveStream:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Event | None = None
+        self._given_up = threading.Event()
         self._wake: asyncio.Event | None = None
         self._frames = 0  # since the last snapshot, and when the first of them was read:
         self._oldest_frame: Instant | None = None
@@ -287,6 +292,7 @@ class LiveStream:
 
     async def close(self) -> None:
         """Stop feed, engine and thread; nothing is left behind. Safe to call twice, and from any state."""
+        self._given_up.set()
         thread, loop, closing = self._thread, self._loop, self._closing
         if thread is not None and thread.is_alive():
             if loop is not None and closing is not None:
@@ -298,14 +304,20 @@ class LiveStream:
 
     def _run(self, caller: asyncio.AbstractEventLoop, started: asyncio.Future[None]) -> None:
         try:
-            warmup()  # nothing compiles while frames wait; done once a process, in a moment where the cache is warm
+            warmup(self._between_kernels)  # so that nothing compiles while frames wait
             asyncio.run(self._main(caller, started))
+        except _Closed:
+            log.info("closed before the kernels were compiled")
         except Exception as error:  # it reaches every reader, and the caller if still waiting
             log.exception("the engine's thread ended")
             failure = error if isinstance(error, VolstreamError) else VolstreamError(f"the engine failed: {error!r}")
             failure.__cause__ = None if failure is error else error
             caller.call_soon_threadsafe(_fail, started, failure)
             self._close_mailboxes(failure)
+
+    def _between_kernels(self, done: int, total: int, name: str) -> None:
+        if self._given_up.is_set():
+            raise _Closed
 
     async def _main(self, caller: asyncio.AbstractEventLoop, started: asyncio.Future[None]) -> None:
         self._loop = asyncio.get_running_loop()

@@ -1,0 +1,61 @@
+"""The README is run: its programs against the embedded market, its commands and links against the tree."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+import pricer
+from pricer.adapters.deribit import Deribit
+from pricer.cli import app
+from pricer.simulator.venues.deribit import DeribitServer
+from tests.data import CHECKOUT
+
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+async def test_the_hedging_bots_program_prints_numbers_and_refusals(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pricer.warmup()
+    program, run = PROGRAMS[0].split("asyncio.run(main())")
+    assert run.strip() == ""
+    async with DeribitServer(seed=7) as market:
+        monkeypatch.setattr(Deribit, "production_url", market.url)
+        names: dict[str, object] = {}
+        exec(compile(program, "README.md", "exec"), names)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(names["main"](), 6)  # type: ignore[operator]
+    printed = capsys.readouterr().out
+    assert re.search(r"^BTC-\S+-C 0\.\d+ -?\d+", printed, re.MULTILINE)
+    assert "is DEGRADED: EXTRAPOLATED" in printed
+
+
+async def test_the_researchers_program_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with DeribitServer(seed=7) as market, pricer.live(url=market.url, record="session.vsr") as stream:
+        async for snapshot in stream:
+            if len(snapshot) and snapshot.version > 5:
+                break
+    names: dict[str, object] = {}
+    exec(compile(PROGRAMS[1], "README.md", "exec"), names)
+    assert (names["status"] == 0).all()  # type: ignore[attr-defined]
+    assert names["bad"] != names["bad"]
+    assert len(names["frame"]) > 600  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_every_link_leads_somewhere(target: str) -> None:
+    assert (CHECKOUT / target).exists()
+
+
+def test_the_commands_it_lists_are_those_that_exist() -> None:
+    sentence = README.partition("lists the commands:")[2].partition(".")[0]
+    listed = re.findall(r"`([a-z]+)`", sentence)
+    assert sorted(listed) == sorted(
+        command.callback.__name__ for command in app.registered_commands if command.callback
+    )
