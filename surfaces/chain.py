@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from pricer.surfaces.arbitrage import certify_svi
-from pricer.surfaces.slices import DETERMINED, NONE, SliceProblem, SurfaceSlice, cold_start, fit_slice, settle_slice
+from pricer.surfaces.slices import NONE, SliceProblem, SurfaceSlice, cold_start, fit_slice, settle_slice
 from pricer.surfaces.smile import Array
 from pricer.surfaces.svi import SviParams, SviSmile
 from pricer.surfaces.svi_hard import fit_hard
@@ -25,7 +25,7 @@ _MORE_SWEEPS = 24  # at the last level, until every slice is certified
 
 def fit_chain(problems: Sequence[SliceProblem]) -> list[SurfaceSlice]:
     """The slices of all problems (in order of ttm), each certified between its neighbours or refused."""
-    determined = [i for i, problem in enumerate(problems) if problem.selection.mids >= DETERMINED]
+    determined = [i for i, problem in enumerate(problems) if problem.determined]
     rows = dict(zip(determined, _fitted_together([problems[i] for i in determined]), strict=True))
     smiles = {i: SviSmile(problems[i].ttm, problems[i].forward, SviParams(*rows[i].tolist())) for i in determined}
     slices: dict[int, SurfaceSlice] = {}
@@ -39,6 +39,9 @@ def fit_chain(problems: Sequence[SliceProblem]) -> list[SurfaceSlice]:
     for i, problem in enumerate(problems):
         if i not in slices:
             slices[i] = fit_slice(_between(problem, i, smiles))
+            follower = slices[i].smile
+            if follower is not None:
+                smiles[i] = follower  # for the next longer one that its own quotes do not determine
     return [slices[i] for i in range(len(problems))]
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from pricer.conventions import NO_REASON, Reason, Status
 from pricer.kernels.jit import kernel
-from pricer.surfaces.arbitrage import Certificate, certify_svi
+from pricer.surfaces.arbitrage import Certificate, certify_svi, check_calendar
 from pricer.surfaces.quotes import HIGH, LOW, WIDTH, K, Selection
 from pricer.surfaces.smile import Array
 from pricer.surfaces.svi import SviParams, SviSmile, value
@@ -46,8 +46,9 @@ OFF_LIMIT = 0.3
 POOR_LOSS = 0.5
 _GROWN = 1.5
 
-# Stiffness of (ln c₊, ln c₋, m, ln σ) by the number of mids; a is always free. Against residuals in half-spreads.
+# Stiffness of (a, ln c₊, ln c₋, m, ln σ) by the number of mids, against residuals in half-spreads.
 _STIFFNESS = {
+    0: np.array([10.0, 10.0, 10.0, 10.0, 10.0]),
     1: np.array([0.0, 100.0, 100.0, 100.0, 100.0]),
     2: np.array([0.0, 1.0, 1.0, 30.0, 30.0]),
     3: np.array([0.0, 0.3, 0.3, 1.0, 3.0]),
@@ -94,12 +95,33 @@ class SurfaceSlice:
     @property
     def determined(self) -> bool:
         """Do its own quotes determine this smile? If not, it follows its neighbours and does not constrain them."""
-        return self.smile is not None and not self.reasons & Reason.FIT_UNDERDETERMINED
+        return self.smile is not None and not self.reasons.value & _UNDERDETERMINED
 
     def at(self, forward: float, ttm: float) -> SurfaceSlice:
         """The same sigma(k) for another forward and time to maturity; its certificate is the caller's to renew."""
         smile = None if self.smile is None else self.smile.at(forward, ttm)
-        return replace(self, ttm=ttm, forward=forward, smile=smile)
+        return self._with(smile, forward, ttm, self.certificate)
+
+    def above(self, lower: SviSmile | None) -> SurfaceSlice:
+        """The same slice with the calendar part of its certificate renewed, against the next shorter smile."""
+        own = self.certificate
+        if self.smile is None:
+            return self
+        gap = NO_CERTIFICATE if lower is None else check_calendar(lower, self.smile)
+        certificate = Certificate(
+            own.kind, own.butterfly, gap.calendar, own.min_g, own.at_k, gap.min_calendar_gap, gap.gap_at_k
+        )
+        return self._with(self.smile, self.forward, self.ttm, certificate)
+
+    def _with(self, smile: SviSmile | None, forward: float, ttm: float, certificate: Certificate) -> SurfaceSlice:
+        # Spelled out: dataclasses.replace takes five times as long, and this is on the tick path.
+        return SurfaceSlice(
+            ttm, forward, smile, self.status, self.reasons, certificate, self.diagnostics, self.accepted,
+            self.k_min, self.k_max, self.selection,
+        )  # fmt: skip
+
+
+_UNDERDETERMINED = Reason.FIT_UNDERDETERMINED.value
 
 
 NO_CERTIFICATE = Certificate("exact", True, True)
@@ -112,17 +134,21 @@ class SliceProblem:
     selection: Selection
     ttm: float
     forward: float
-    last: SurfaceSlice | None
-    below: SviSmile | None
-    above: SviSmile | None
+    last: SurfaceSlice | None = None
+    below: SviSmile | None = None
+    above: SviSmile | None = None
+
+    @property
+    def determined(self) -> bool:
+        """Are there two-sided observations enough for the five parameters?"""
+        return self.selection.mids >= DETERMINED
 
 
 def fit_slice(problem: SliceProblem) -> SurfaceSlice:
     """The certified smile of one expiry between its present neighbours, along the path of this module's docstring."""
-    mids = problem.selection.mids
-    if mids == 0:
+    if problem.selection.mids == 0:
         return _without_quotes(problem)
-    candidate = _determined(problem) if mids >= DETERMINED else _underdetermined(problem)
+    candidate = _determined(problem) if problem.determined else _underdetermined(problem)
     return candidate or _refused(problem)
 
 
@@ -143,7 +169,7 @@ def _accepted(problem: SliceProblem, params: Array, evidence: Array, path: FitPa
     if not plausible:
         return None
     reasons = Reason.ARB_REPAIRED if path == "blended" else NO_REASON
-    if selection.mids < DETERMINED:
+    if not problem.determined:
         reasons |= Reason.FIT_UNDERDETERMINED
     return SurfaceSlice(
         problem.ttm,
@@ -245,20 +271,27 @@ def _prior(shape: Array, mids: int) -> tuple[Array, Array]:
         return NONE, NONE
     a, b, rho, m, sigma = shape.tolist()
     centre = np.array([a, math.log(max(b * (1 + rho), 1e-9)), math.log(max(b * (1 - rho), 1e-9)), m, math.log(sigma)])
-    return centre, _STIFFNESS[max(mids, 1)]
+    return centre, _STIFFNESS[mids]
 
 
 def _without_quotes(problem: SliceProblem) -> SurfaceSlice:
-    """No mid at all: the last good smile where there is one, else none."""
+    """No mid at all: the last good smile where there is one, moved out of its neighbours' way; else none."""
     why = Reason.FIT_UNDERDETERMINED | Reason.NO_QUOTE
-    if problem.last is None or problem.last.smile is None:
+    last = problem.last
+    if last is None or last.smile is None:
         return _empty(problem, why)
-    return _kept(problem, problem.last, why | Reason.FIT_LAST_GOOD, "none")
+    why |= Reason.FIT_LAST_GOOD
+    if certify_svi(np.array(last.smile.params), _params(problem.below), _params(problem.above), np.empty(9)):
+        return _kept(problem, last, why, "none")
+    moved = _underdetermined(problem)
+    if moved is None:
+        return _kept(problem, last, why, "none")
+    return replace(moved, reasons=why | Reason.ARB_REPAIRED, accepted=False, k_min=last.k_min, k_max=last.k_max)
 
 
 def _refused(problem: SliceProblem) -> SurfaceSlice:
     why = Reason.FIT_FAILED
-    if problem.selection.mids < DETERMINED:
+    if not problem.determined:
         why |= Reason.FIT_UNDERDETERMINED
     if problem.last is None or problem.last.smile is None:
         return _empty(problem, why)

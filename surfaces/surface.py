@@ -21,7 +21,7 @@ from pricer.conventions import NO_REASON, Reason, Status
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
 from pricer.surfaces.chain import fit_chain
 from pricer.surfaces.quotes import Selection, SliceQuotes, select
-from pricer.surfaces.slices import NO_CERTIFICATE, POOR_LOSS, SliceProblem, SurfaceSlice, fit_slice
+from pricer.surfaces.slices import DETERMINED, NO_CERTIFICATE, POOR_LOSS, SliceProblem, SurfaceSlice, fit_slice
 from pricer.surfaces.smile import Array, like_input
 from pricer.surfaces.svi import SviSmile
 
@@ -57,7 +57,7 @@ class VolSurface:
         for shorter, longer in itertools.pairwise(ordered):
             if shorter.ttm == longer.ttm:
                 raise ValueError(f"two slices have the same ttm {longer.ttm!r}")
-        fitted = fit_chain([SliceProblem(select(q), q.ttm, q.forward, None, None, None) for q in ordered])
+        fitted = fit_chain([SliceProblem(select(q), q.ttm, q.forward) for q in ordered])
         return cls(_following(fitted, range(len(fitted))))
 
     def updated(self, index: int, quotes: SliceQuotes) -> VolSurface:
@@ -85,8 +85,9 @@ class VolSurface:
         if index < len(self.slices) and self.slices[index].ttm == quotes.ttm:
             raise ValueError(f"there is a slice with ttm {quotes.ttm!r} already")
         slices = list(self.slices)
-        problem = SliceProblem(select(quotes), quotes.ttm, quotes.forward, None, None, None)
-        slices.insert(index, fit_slice(_between(slices, index, index, problem)))
+        slices.insert(
+            index, fit_slice(_problem(select(quotes), quotes.ttm, quotes.forward, None, slices, index, index))
+        )
         return VolSurface(_following(slices, [index]), self.version + 1)
 
     def removed(self, index: int) -> VolSurface:
@@ -104,8 +105,8 @@ class VolSurface:
         moved = [
             part if part.smile is None else replace(part, certificate=check_butterfly(part.smile)) for part in moved
         ]
-        for i in range(len(moved)):
-            _recertify_gap(moved, i)
+        for i, part in enumerate(moved):
+            moved[i] = part.above(_shorter(moved, i))
         return VolSurface(tuple(moved), self.version + 1)
 
     @property
@@ -212,18 +213,45 @@ def _refit(
     for i in order:
         quotes = changes[i]
         last = slices[i].at(quotes.forward, quotes.ttm)
-        problem = SliceProblem(selections[i], quotes.ttm, quotes.forward, last, None, None)
-        slices[i] = fit_slice(_between(slices, i, i + 1, problem))
+        slices[i] = fit_slice(_problem(selections[i], quotes.ttm, quotes.forward, last, slices, i, i + 1))
         if not slices[i].accepted or slices[i].diagnostics.loss > POOR_LOSS:
             waiting.append(i)
     return waiting
 
 
-def _between(slices: Sequence[SurfaceSlice], below: int, above: int, problem: SliceProblem) -> SliceProblem:
-    """The problem with the nearest determined smiles before index `below` and from index `above` on as neighbours."""
-    lower = next((part.smile for part in reversed(slices[:below]) if part.determined), None)
-    upper = next((part.smile for part in slices[above:] if part.determined), None)
-    return replace(problem, below=lower, above=upper)
+def _problem(
+    selection: Selection,
+    ttm: float,
+    forward: float,
+    last: SurfaceSlice | None,
+    slices: Sequence[SurfaceSlice],
+    below: int,
+    above: int,
+) -> SliceProblem:
+    """A fit between the nearest determined smiles before index `below` and from index `above` on.
+
+    One that its own quotes do not determine also stays above a shorter one of its kind.
+    """
+    follows = selection.mids < DETERMINED
+    lower = upper = None
+    for i in range(below - 1, -1, -1):
+        if slices[i].determined or (follows and slices[i].smile is not None):
+            lower = slices[i].smile
+            break
+    for i in range(above, len(slices)):
+        if slices[i].determined:
+            upper = slices[i].smile
+            break
+    return SliceProblem(selection, ttm, forward, last, lower, upper)
+
+
+def _shorter(slices: Sequence[SurfaceSlice], i: int) -> SviSmile | None:
+    """The next shorter smile than slice i's."""
+    while i > 0:
+        i -= 1
+        if slices[i].smile is not None:
+            return slices[i].smile
+    return None
 
 
 def _following(slices: list[SurfaceSlice], indices: Iterable[int]) -> tuple[SurfaceSlice, ...]:
@@ -239,33 +267,14 @@ def _following(slices: list[SurfaceSlice], indices: Iterable[int]) -> tuple[Surf
         while i < len(slices) and slices[i].smile is None:
             i += 1
         if i < len(slices):
-            _recertify_gap(slices, i)
+            slices[i] = slices[i].above(_shorter(slices, i))
     return tuple(slices)
 
 
 def _refollowed(slices: Sequence[SurfaceSlice], i: int, part: SurfaceSlice) -> SurfaceSlice:
     """An underdetermined slice, refitted where it now crosses a neighbour."""
+    problem = _problem(part.selection, part.ttm, part.forward, part, slices, i, i + 1)
     assert part.smile is not None
-    problem = SliceProblem(part.selection, part.ttm, part.forward, part, None, None)
-    problem = _between(slices, i, i + 1, problem)
     lower_ok = problem.below is None or check_calendar(problem.below, part.smile).ok
     upper_ok = problem.above is None or check_calendar(part.smile, problem.above).ok
     return part if lower_ok and upper_ok else fit_slice(problem)
-
-
-def _recertify_gap(slices: list[SurfaceSlice], i: int) -> None:
-    """Renew the calendar part of slice i's certificate: against the next shorter smile."""
-    part = slices[i]
-    if part.smile is None:
-        return
-    lower = next((other.smile for other in reversed(slices[:i]) if other.smile is not None), None)
-    gap = NO_CERTIFICATE if lower is None else check_calendar(lower, part.smile)
-    slices[i] = replace(
-        part,
-        certificate=replace(
-            part.certificate,
-            calendar=gap.calendar,
-            min_calendar_gap=gap.min_calendar_gap,
-            gap_at_k=gap.gap_at_k,
-        ),
-    )

@@ -150,6 +150,37 @@ def test_F05_an_underdetermined_slice_follows_its_neighbours_and_never_holds_the
     assert not held.slices[4].determined
 
 
+def test_F05_neighbouring_underdetermined_slices_do_not_cross_each_other() -> None:
+    sources = chain(seed=1)
+    keep = np.arange(25) == 12
+    for i, by in ((3, 0.10), (4, -0.02), (5, 0.02)):
+        moved = shifted(sources[i], by)
+        sources[i] = SliceQuotes(
+            moved.ttm,
+            moved.forward,
+            moved.strikes,
+            np.where(keep, moved.bid_iv, math.nan),
+            np.where(keep, moved.ask_iv, math.nan),
+        )
+    sparse = VolSurface.fit(sources)
+    assert all(found is not None for found in sparse.smiles)
+    assert sparse.certificate.ok
+    again = VolSurface.fit(chain(seed=1)).updated_many({i: sources[i] for i in (3, 4, 5)})
+    assert again.certificate.ok
+    assert min(audit(again)) > 0.0
+
+
+def test_F05_a_slice_that_lost_its_quotes_moves_out_of_its_neighbours_way(surface: VolSurface) -> None:
+    made = surface.updated(4, unquoted(chain(seed=1)[4]))
+    for _ in range(2):
+        made = made.updated_many({i: shifted(chain(seed=1)[i], 0.3) for i in range(len(TTMS)) if i != 4})
+    part = made.slices[4]
+    assert not part.accepted
+    assert part.reasons == (Reason.FIT_UNDERDETERMINED | Reason.NO_QUOTE | Reason.FIT_LAST_GOOD | Reason.ARB_REPAIRED)
+    assert made.certificate.ok
+    assert min(audit(made)) > 0.0
+
+
 def test_F05_a_slice_of_a_chain_without_quotes_has_no_smile_and_the_others_do() -> None:
     sources = chain(seed=1)
     sources[2] = unquoted(sources[2])
