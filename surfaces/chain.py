@@ -19,7 +19,7 @@ from pricer.surfaces.svi import SviParams, SviSmile
 from pricer.surfaces.svi_hard import fit_hard
 
 # ε of the barrier, and how many sweeps at it. The soft levels are where neighbours settle who gives way.
-_LEVELS = ((1e-1, 6), (1e-2, 6), (1e-3, 6), (1e-4, 6))
+_LEVELS = ((1e-1, 3), (1e-2, 12), (5e-3, 12), (2e-3, 12), (1e-3, 12), (5e-4, 12), (1e-4, 6))
 _MORE_SWEEPS = 24  # at the last level, until every slice is certified
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pricer import implied_vol
 from pricer.surfaces import SliceQuotes, SviParams, SviSmile, VolSurface
 from tests.data import data_path
 
@@ -88,6 +91,31 @@ def _vols(tickers: list[dict[str, Any]], field: str) -> Array:
     """The venue's percent; its 0 means that there is no such quote."""
     percent = np.array([ticker[field] for ticker in tickers], dtype=np.float64)
     return np.where(percent > 0.0, percent / 100.0, np.nan)
+
+
+def recorded_eth() -> list[SliceQuotes]:
+    """The ETH book summary of 2024-01-08: coin prices, turned into vols by our own kernel."""
+    path = data_path("deribit/eth_book_summary_2024-01-08/deribit_options.csv")
+    by_expiry: dict[str, list[dict[str, str]]] = defaultdict(list)
+    with path.open() as lines:
+        for row in csv.DictReader(lines):
+            by_expiry[row["expire_date"]].append(row)
+    return [_eth_slice(expiry, rows) for expiry, rows in by_expiry.items()]
+
+
+def _eth_slice(expiry: str, rows: list[dict[str, str]]) -> SliceQuotes:
+    settled = datetime.strptime(expiry, "%d%b%y").replace(hour=8, tzinfo=UTC).timestamp()
+    ttm = (settled - max(int(row["creation_timestamp"]) for row in rows) / 1000.0) / (365 * 86_400.0)
+    forward = np.array([float(row["underlying_price"]) for row in rows])
+    strike = np.array([float(row["strike_price"]) for row in rows])
+    cp = np.array([1 if row["option_type"] == "C" else -1 for row in rows])
+
+    def vols(field: str) -> Array:
+        coin = np.array([float(row[field] or "nan") for row in rows])
+        found = implied_vol(coin * forward, forward, strike, ttm, cp)
+        return np.where(found > 0.0, found, np.nan)
+
+    return SliceQuotes(ttm, float(np.median(forward)), strike, vols("bid_price"), vols("ask_price"), forward, cp=cp)
 
 
 def recorded_spx() -> dict[str, tuple[float, SliceQuotes]]:

@@ -9,7 +9,7 @@ import pytest
 
 from pricer.conventions import Reason, Status
 from pricer.surfaces import SliceQuotes, VolSurface
-from tests.surfaces.made import TTMS, Array, audit, chain, quotes, recorded_btc, smile, strikes_of
+from tests.surfaces.made import TTMS, Array, audit, chain, quotes, recorded_btc, recorded_eth, smile, strikes_of
 
 
 def shifted(source: SliceQuotes, by: float) -> SliceQuotes:
@@ -295,6 +295,15 @@ def test_the_recorded_btc_chain_is_fitted_inside_its_spreads_without_arbitrage()
     assert min(audit(made)) > 0.0
     assert made.diagnostics.inside_spread >= 0.95
     assert all(part.accepted for part in made.slices)
+
+
+def test_the_recorded_eth_chain_of_eleven_expiries_is_fitted_without_arbitrage() -> None:
+    made = VolSurface.fit(recorded_eth())
+    assert made.certificate.ok
+    assert min(audit(made)) > 0.0
+    assert len(made.slices) == 11
+    assert all(part.accepted for part in made.slices)
+    assert made.diagnostics.inside_spread >= 0.92
 
 
 def test_the_recorded_btc_chain_ticks_without_arbitrage_or_refusal() -> None:
