@@ -27,23 +27,12 @@ from pricer.adapters.events import (
     VenueMark,
 )
 from pricer.adapters.instruments import Instrument, SliceKey
-from pricer.chain import ASK, BID, IV, MID_IV, ChainSlice
+from pricer.chain import ChainSlice
+from pricer.chain_pricing import price_model, price_quotes
 from pricer.clock import Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, NO_TIME, Reason, Status, ttm_years
 from pricer.fitting import SliceChange, SurfaceKeeper
-from pricer.kernels import chain as chain_kernels
-from pricer.kernels import rating as rating_kernels
-from pricer.snapshot import (
-    FIRST_MODEL,
-    FIRST_QUOTE_IV,
-    GREEK_FIELDS,
-    ROW_PAIR,
-    STATUS_PAIRS,
-    FeedHealth,
-    SliceBlock,
-    Snapshot,
-    UnderlyingValue,
-)
+from pricer.snapshot import FeedHealth, SliceBlock, Snapshot, UnderlyingValue
 from pricer.underlying import ForwardTracker, IndexTracker, PerpetualTracker
 
 log = logging.getLogger("pricer.engine")
@@ -51,7 +40,6 @@ log = logging.getLogger("pricer.engine")
 FAR_FUTURE = 2**63 - 1
 # An expired slice stays visible this long, frozen and marked, so that every consumer sees why it went.
 EXPIRED_STAYS_NS = 10_000_000_000
-MID_PAIR = STATUS_PAIRS.index("mid_iv")
 # Unchanged prices of the underlying renew the ages of a block that nothing else touches this often.
 CONFIRM_EVERY_NS = 50_000_000
 
@@ -311,7 +299,7 @@ class Engine:
             self._touch_newly_stale(expiry, now)
             changed = len(expiry.chain.dirty_rows) > 0
             if changed:
-                self._price_quotes(expiry.chain, now)
+                price_quotes(expiry.chain, now.mono_ns - settings.quote_max_age_ns, settings.wide_spread_iv)
             works.append(_Work(expiry, forward, ttm_years(expiry.key.expiry_ns, now.wall_ns), changed))
         return works
 
@@ -332,7 +320,8 @@ class Engine:
         block = expiry.block
         if block is None or work.quotes_changed or self._is_due(expiry, block, forward, rating, now):
             expiry.rating = rating
-            self._price_model(expiry, forward, work.ttm, rating)
+            fit = expiry.family.keeper.state(expiry.key.expiry_ns).slice
+            price_model(expiry.chain, fit, forward.value, expiry.family.index.value, work.ttm, rating)
             expiry.block = self._publish(expiry, forward, work.ttm, now)
         elif expiry.chain.confirmed or _confirms(forward, block.forward):
             expiry.block = self._confirm(expiry, block, forward, now)
@@ -349,40 +338,6 @@ class Engine:
         chain.touch_all(np.flatnonzero(live & (mono < oldest)))
         fresh = mono[mono >= oldest]
         expiry.fresh_until = int(fresh.min()) + self.settings.quote_max_age_ns if len(fresh) else FAR_FUTURE
-
-    def _price_quotes(self, chain: ChainSlice, now: Instant) -> None:
-        rows, definition = chain.dirty_rows, chain.definition
-        bid, ask, ivs = chain.values[BID], chain.values[ASK], chain.values[FIRST_QUOTE_IV : FIRST_QUOTE_IV + 3]
-        chain_kernels.quote_ivs(
-            rows,
-            len(rows),
-            bid,
-            ask,
-            chain.quote_forward,
-            chain.quote_ttm,
-            definition.strike,
-            definition.cp,
-            definition.inverse,
-            ivs,
-            chain.kernel_status,
-        )
-        rating_kernels.rate_quotes(
-            rows,
-            len(rows),
-            bid,
-            ask,
-            chain.quote_forward,
-            chain.quote_mono_ns,
-            chain.flags,
-            chain.kernel_status,
-            now.mono_ns - self.settings.quote_max_age_ns,
-            self.settings.wide_spread_iv,
-            ivs,
-            chain.status,
-            chain.reasons,
-        )
-        chain.update_ticks(rows)
-        chain.clean()
 
     def _rating(self, expiry: _Expiry, forward: UnderlyingValue, now: Instant) -> tuple[Status, Reason]:
         """What the slice's forward, fit and nearness to settlement earn for all its model numbers."""
@@ -406,56 +361,6 @@ class Engine:
             return True
         move = abs(forward.value - block.forward.value)
         return bool(np.isfinite(forward.value)) and not move <= self.settings.forward_move * block.forward.value
-
-    def _price_model(
-        self, expiry: _Expiry, forward: UnderlyingValue, ttm: float, rating: tuple[Status, Reason]
-    ) -> None:
-        chain, definition = expiry.chain, expiry.chain.definition
-        k_min, k_max = self._fill_iv(expiry, forward, ttm)
-        chain_kernels.model_values(
-            len(chain),
-            chain.values[IV],
-            forward.value,
-            expiry.family.index.value,
-            ttm,
-            definition.strike,
-            definition.cp,
-            chain.tick * forward.value if definition.inverse else chain.tick,
-            1.0,
-            definition.inverse,
-            chain.values[FIRST_MODEL:],
-        )
-        rating_kernels.rate_model(
-            len(chain),
-            int(rating[0]),
-            int(rating[1]),
-            forward.value,
-            definition.strike,
-            k_min,
-            k_max,
-            chain.flags,
-            1 + len(GREEK_FIELDS),
-            chain.values[IV],
-            chain.values[FIRST_MODEL:],
-            chain.status[ROW_PAIR],
-            chain.reasons[ROW_PAIR],
-        )
-
-    def _fill_iv(self, expiry: _Expiry, forward: UnderlyingValue, ttm: float) -> tuple[float, float]:
-        """The model volatilities of the slice, and the range of k in which quotes support them (NaN where none do).
-
-        Too few quotes make no surface: there an option's own mid comes first, and the curve serves the others.
-        """
-        chain, fit = expiry.chain, expiry.family.keeper.state(expiry.key.expiry_ns).slice
-        iv, mid = chain.values[IV], chain.values[MID_IV]
-        if fit is None or fit.smile is None or not np.isfinite(forward.value):
-            iv[:] = mid
-            return np.nan, np.nan
-        fit.smile.at(forward.value, ttm).fill_iv(chain.definition.strike, iv)
-        if not fit.determined:
-            own = chain.status[MID_PAIR] < Status.STALE
-            iv[own] = mid[own]
-        return fit.k_min, fit.k_max
 
     def _price_expired(self, expiry: _Expiry, now: Instant) -> None:
         """Freeze the last values, show them for a while as EXPIRED, then let the slice go."""

@@ -11,7 +11,7 @@ One `SurfaceKeeper` an index family. The rules:
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,8 +81,7 @@ class SurfaceKeeper:
                 state.usable = count
         if wanted:
             self._publish(wanted)
-        for expiry_ns in wanted:
-            self._note(expiry_ns, now)
+            self._note(wanted, now)
 
     def drop(self, expiry_ns: int) -> None:
         """The expiry has passed: it leaves the surface, and the others do not move."""
@@ -129,13 +128,16 @@ class SurfaceKeeper:
             self.surface = self.surface.inserted(wanted[expiry_ns])
             insort(self._expiries, expiry_ns)
 
-    def _note(self, expiry_ns: int, now: Instant) -> None:
+    def _note(self, wanted: Collection[int], now: Instant) -> None:
+        """What the new surface says of each slice; one with too few quotes may have followed its neighbours."""
         assert self.surface is not None
-        state = self.state(expiry_ns)
-        state.slice = self.surface.slices[self._expiries.index(expiry_ns)]
-        state.current = state.slice.accepted
-        if state.current:
-            state.fitted = now
+        for expiry_ns, fitted in zip(self._expiries, self.surface.slices, strict=True):
+            state = self.state(expiry_ns)
+            state.slice = fitted
+            if expiry_ns in wanted:
+                state.current = fitted.accepted
+                if fitted.accepted:
+                    state.fitted = now
 
 
 def usable_quotes(change: SliceChange, now: Instant) -> SliceQuotes:

@@ -27,6 +27,7 @@ from pricer.clock import Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, Reason
 from pricer.engine import DEFAULT_SETTINGS, Engine, EngineSettings
 from pricer.errors import ConfigError, RecordingError, VolstreamError
+from pricer.mailbox import Mailbox, Subscription
 from pricer.pricing import warmup
 from pricer.snapshot import Snapshot
 
@@ -35,86 +36,8 @@ log = logging.getLogger("pricer.streaming")
 Deliver = Callable[[list[AnyEvent], Instant], None]
 Publish = Literal["when_drained", "every_event"] | int
 
-# A callback that fails this often in a row is not going to recover by being called again.
-MAX_CALLBACK_FAILURES = 5
 # How long close() waits for the engine's thread; the feed itself ends within 5 s from any state.
 CLOSE_TIMEOUT_S = 6.0
-
-
-class Mailbox:
-    """One slot, the newest snapshot wins. One reader: a coroutine on any loop, or a thread.
-
-    `dropped` counts the snapshots that were replaced before they were read.
-    """
-
-    def __init__(self, on_close: Callable[[Mailbox], None] = lambda mailbox: None) -> None:
-        self.dropped = 0
-        self._changed = threading.Condition()
-        self._slot: Snapshot | None = None
-        self._error: VolstreamError | None = None
-        self._closed = False
-        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
-        self._on_close = on_close
-
-    def put(self, snapshot: Snapshot) -> None:
-        """Leave a snapshot for the reader; never blocks, callable from any thread."""
-        with self._changed:
-            if self._closed:
-                return
-            self.dropped += self._slot is not None
-            self._slot = snapshot
-            self._wake()
-
-    def close(self, error: VolstreamError | None = None) -> None:
-        """End the reader's iteration, with `error` if given."""
-        with self._changed:
-            if self._closed:
-                return
-            self._closed, self._error = True, error
-            self._wake()
-        self._on_close(self)
-
-    def get(self, timeout: float | None = None) -> Snapshot | None:
-        """Wait for a snapshot on this thread; None when closed, or after `timeout` seconds."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._slot is not None or self._closed, timeout)
-            return self._take()
-
-    def __aiter__(self) -> AsyncIterator[Snapshot]:
-        return self
-
-    async def __anext__(self) -> Snapshot:
-        while True:
-            with self._changed:
-                snapshot = self._take()
-                if snapshot is not None:
-                    return snapshot
-                if self._closed:
-                    raise StopAsyncIteration
-                loop = asyncio.get_running_loop()
-                arrived: asyncio.Future[None] = loop.create_future()
-                self._waiter = (loop, arrived)
-            await arrived
-
-    def _take(self) -> Snapshot | None:
-        snapshot, self._slot = self._slot, None
-        if snapshot is None and self._error is not None:
-            raise self._error
-        return snapshot
-
-    def _wake(self) -> None:
-        self._changed.notify_all()
-        if self._waiter is not None:
-            (loop, arrived), self._waiter = self._waiter, None
-            try:
-                loop.call_soon_threadsafe(_resolve, arrived)
-            except RuntimeError:  # the reader's loop has ended, and the reader with it
-                log.debug("a mailbox outlived its reader's event loop")
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 class Latencies:
@@ -168,38 +91,6 @@ class Recorder:
             self._writer = None
             self._stats["recordings_stopped"] += 1
             log.error("the recording has stopped, pricing goes on: %s", error)
-
-
-class Subscription:
-    """A callback that gets every newest snapshot on a thread of its own. `error` says why it was suspended."""
-
-    def __init__(self, callback: Callable[[Snapshot], object], mailbox: Mailbox, stats: Counter[str]) -> None:
-        self.error: BaseException | None = None
-        self._callback = callback
-        self._mailbox = mailbox
-        self._stats = stats
-        self._thread = threading.Thread(target=self._run, name="volstream-callback", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop calling; a call that is under way ends by itself."""
-        self._mailbox.close()
-
-    def _run(self) -> None:
-        failures = 0
-        while (snapshot := self._mailbox.get()) is not None:
-            try:
-                self._callback(snapshot)
-                failures = 0
-            except Exception as error:  # somebody else's code: counted, logged, and kept on `error`
-                failures += 1
-                self.error = error
-                self._stats["callback_errors"] += 1
-                log.warning("a snapshot callback failed (%d in a row)", failures, exc_info=error)
-            if failures >= MAX_CALLBACK_FAILURES:
-                self._stats["callbacks_suspended"] += 1
-                log.error("the callback %r is suspended after %d failures in a row", self._callback, failures)
-                self._mailbox.close()
 
 
 class _Closed(Exception):
@@ -312,7 +203,7 @@ class LiveStream:
             log.exception("the engine's thread ended")
             failure = error if isinstance(error, VolstreamError) else VolstreamError(f"the engine failed: {error!r}")
             failure.__cause__ = None if failure is error else error
-            caller.call_soon_threadsafe(_fail, started, failure)
+            caller.call_soon_threadsafe(_settle, started, failure)
             self._close_mailboxes(failure)
 
     def _between_kernels(self, done: int, total: int, name: str) -> None:
@@ -329,7 +220,7 @@ class LiveStream:
         try:
             if self._timeout is not None:
                 await feed.connected(self._timeout)
-            caller.call_soon_threadsafe(_resolve, started)
+            caller.call_soon_threadsafe(_settle, started)
             done, _ = await asyncio.wait({running, pricing, closing}, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {closing}:
                 task.result()
@@ -403,8 +294,12 @@ class LiveStream:
             mailbox.close(error)
 
 
-def _fail(future: asyncio.Future[None], error: VolstreamError) -> None:
-    if not future.done():
+def _settle(future: asyncio.Future[None], error: VolstreamError | None = None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
         future.set_exception(error)
 
 

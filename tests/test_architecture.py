@@ -27,8 +27,8 @@ GATED = (
 
 BASE = "errors clock conventions"
 EVENTS = "adapters.events adapters.instruments"
-ENGINE = "chain engine fitting microstructure snapshot underlying"
-CONSUMERS = "chainview playback research risk streaming"
+ENGINE = "chain chain_pricing engine fitting microstructure snapshot underlying"
+CONSUMERS = "chainview mailbox playback research risk streaming"
 EDGE = "calculator cli config doctor embedded launch remote report sidecar terminal viewer"
 PUBLIC = "pricer"  # the package itself, with its public list
 

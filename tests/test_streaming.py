@@ -14,8 +14,9 @@ from pricer.clock import Instant, SystemClock
 from pricer.conventions import Reason, Status
 from pricer.engine import Engine
 from pricer.errors import ConfigError, VolstreamError
+from pricer.mailbox import MAX_CALLBACK_FAILURES, Mailbox
 from pricer.snapshot import Snapshot
-from pricer.streaming import MAX_CALLBACK_FAILURES, LiveStream, Mailbox
+from pricer.streaming import LiveStream
 from tests.scene import Scene
 
 Deliver = Callable[[list[AnyEvent], Instant], None]
