@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 import pricer
 from pricer.adapters import ADAPTERS
 from pricer.clock import Instant, SystemClock
+from pricer.conventions import NS_PER_YEAR
 from pricer.engine import Engine
 from pricer.snapshot import Snapshot
 
@@ -116,15 +117,17 @@ def stages(frames: list[tuple[bytes | str, Instant]]) -> dict[str, NDArray[np.fl
 
 
 def inversion_ratio(snapshot: Snapshot) -> tuple[float, float]:
-    """Seconds for all two-sided quotes of the snapshot: ours in one call, and vollib's scalar loop."""
+    """Seconds to invert every ask that holds a volatility: ours in one call, and vollib's scalar loop."""
     from vollib.black.implied_volatility import implied_volatility
 
     columns = snapshot.columns()
-    good = np.isfinite(columns["ask_iv"])  # by value: the statuses have gone stale, as they should
-    ttm = (columns["expiry_ns"][good] - snapshot.computed_ns) / (365 * 86_400e9)
-    forward = np.full(len(ttm), snapshot.index.value)
-    premium, strike = columns["ask"][good] * forward, columns["strike"][good]
-    cp = columns["cp"][good].astype(float)
+    forwards = {expiry_ns: forward.value for expiry_ns, forward in snapshot.forwards.items()}
+    forward = np.array([forwards[expiry_ns] for expiry_ns in columns["expiry_ns"].tolist()])
+    ttm = (columns["expiry_ns"] - snapshot.computed_ns) / NS_PER_YEAR
+    premium, strike, cp = columns["ask"] * forward, columns["strike"], columns["cp"].astype(float)
+    # vollib raises for the others, and so would end the comparison.
+    good = pricer.implied_vol(premium, forward, strike, ttm, cp, status=True)[1] == 0
+    premium, forward, strike, ttm, cp = (column[good] for column in (premium, forward, strike, ttm, cp))
 
     def ours() -> object:
         return pricer.implied_vol(premium, forward, strike, ttm, cp)
