@@ -10,7 +10,7 @@ import math
 
 from pricer.adapters.events import UnderlyingPrice
 from pricer.clock import Instant
-from pricer.conventions import NO_REASON, Reason, Status
+from pricer.conventions import NO_REASON, NO_TIME, Reason, Status
 from pricer.snapshot import ForwardSource, UnderlyingValue
 
 
@@ -29,13 +29,17 @@ class IndexTracker:
         self.at = 0
         self._suspect = False
 
-    def update(self, value: float, exchange_ns: int | None, received: Instant) -> None:
-        """Take a price; zero, negative and absent ones, and those older than the present one, are no news."""
+    def update(self, value: float, exchange_ns: int | None, received: Instant) -> bool:
+        """Take a price and say so; zero, negative and absent ones, and those older than the present one, are no news.
+
+        A new connection starts anew: one wrong stamp, far ahead, must not shut the price out for ever.
+        """
         at = instant_of(exchange_ns, received)
-        if not value > 0.0 or not math.isfinite(value) or at < self.at:
-            return
+        if not 0.0 < value < math.inf or (at < self.at and not self._suspect):
+            return False
         self.value, self.exchange_ns, self.received, self.at = value, exchange_ns, received, at
         self._suspect = False
+        return True
 
     def suspect(self) -> None:
         """The connection that carried it is gone: stale until the next message."""
@@ -53,8 +57,8 @@ class PerpetualTracker(IndexTracker):
         self.bid = self.ask = self.funding = math.nan
 
     def store(self, price: UnderlyingPrice) -> None:
-        self.update(price.price, price.exchange_ns, price.received)
-        self.bid, self.ask, self.funding = price.bid, price.ask, price.funding
+        if self.update(price.price, price.exchange_ns, price.received):
+            self.bid, self.ask, self.funding = price.bid, price.ask, price.funding
 
     def published(self, now: Instant, max_age_ns: int) -> UnderlyingValue:
         value = rated(self.value, "venue", self.exchange_ns, self.received, now, max_age_ns, self._suspect)
@@ -82,31 +86,23 @@ class ForwardTracker:
 
     def update(self, forward: float, index: float, exchange_ns: int | None, received: Instant) -> None:
         """Take the forward (and the index of the same instant) that came with a quote."""
-        self._venue.update(forward, exchange_ns, received)
-        if self._venue.received is received and index > 0.0:
-            self._ratio = self._venue.value / index
+        if self._venue.update(forward, exchange_ns, received) and 0.0 < index < math.inf:
+            self._ratio = forward / index
             self._ratio_received = received
 
     def suspect(self) -> None:
         self._venue.suspect()
 
     def published(self, index: IndexTracker, now: Instant, max_age_ns: int, max_ratio_age_ns: int) -> UnderlyingValue:
-        """The forward now; `basis` where the index is newer than the venue's last forward."""
-        ratio_lives = (
-            self._ratio_received is not None and now.mono_ns - self._ratio_received.mono_ns <= max_ratio_age_ns
+        """The forward now; `basis` where the index is newer than the venue's last forward and the ratio still lives."""
+        ratio_until = NO_TIME if self._ratio_received is None else self._ratio_received.mono_ns + max_ratio_age_ns
+        if now.mono_ns > ratio_until or index.at <= self._venue.at:
+            return self._venue.published(now, max_age_ns)
+        spot = index.published(now, max_age_ns)
+        until = min(spot.valid_until_ns, ratio_until)
+        return UnderlyingValue(
+            self._ratio * spot.value, "basis", spot.exchange_ns, spot.received, until, spot.status, spot.reasons
         )
-        if ratio_lives and index.at > self._venue.at and index.received is not None:
-            spot = index.published(now, max_age_ns)
-            return rated(
-                self._ratio * spot.value,
-                "basis",
-                spot.exchange_ns,
-                spot.received,
-                now,
-                max_age_ns,
-                spot.status != Status.OK,
-            )
-        return self._venue.published(now, max_age_ns)
 
 
 def rated(
