@@ -1,4 +1,4 @@
-"""FAULTS M12: what `warmup` compiled is all that pricing ever needs."""
+"""FAULTS M12: what `warmup` compiled is all that pricing and publishing ever need."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def compiled():
 
 pricer.warmup()
 import pricer.streaming, pricer.playback
+from pricer.sidecar import wire
+picture = None
 before = compiled()
 scene = Scene()
 engine = Engine(clock=scene.clock)
@@ -35,6 +37,9 @@ for step in range(12):  # from no quote at all over sparse slices to a full chai
         engine.apply(event)
     snapshot = engine.price(scene.clock.now())
     snapshot.surface, snapshot.columns()
+    old, picture = picture, wire.take_picture(snapshot, 9, picture)
+    if old is not None and picture.has_rows_of(old):
+        wire.encode(wire.delta_body(old, picture, "deribit", 9))
     scene.clock.advance(SECOND // 2)
     quotes = scene.quotes()
 for event in quotes:

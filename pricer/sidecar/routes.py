@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import orjson
 from fastapi import APIRouter, HTTPException, Query, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -167,7 +168,8 @@ def instrument_body(snapshot: Snapshot, block: SliceBlock, row: int, digits: int
     """One row of a chain, and its expiry."""
     part = replace(snapshot.of(block.definition.underlying, block.key.venue), blocks=(block,))
     picture = wire.take_picture(part, digits)
-    columns = wire.all_columns(picture) | wire.ages(picture)
+    # Encoded columns are text: one row is read out of what a chain's message would say.
+    columns = orjson.loads(wire.encode(wire.all_columns(picture) | wire.ages(picture)))
     body = wire.moment(picture, block.key.venue, digits)
     dynamic = body.pop("expiries")[0]
     return {

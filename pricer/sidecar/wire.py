@@ -12,10 +12,9 @@ that adds the time since it got `mono_ns` knows by itself how old a number is an
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -23,10 +22,10 @@ from numpy.typing import NDArray
 
 from pricer.clock import Clock, Instant
 from pricer.conventions import NO_TIME, Reason, Status
+from pricer.kernels import publishing
 from pricer.sidecar.rounding import round_significant, rounded
 from pricer.snapshot import (
     FIELD_INDEX,
-    FIRST_MODEL,
     QUOTE_IV_FIELDS,
     ROW_PAIR,
     STATUS_PAIRS,
@@ -45,10 +44,11 @@ INSTANTS = ("quote_exchange_ns", "quote_received_ns", "quote_mono_ns", "quote_va
 # Only in HTTP answers, which are one moment. In a stream a row's age grows without a message: take the instants.
 AGES = ("quote_age_ns", "forward_age_ns", "fit_age_ns")
 
-STATUS_NAMES = tuple(status.name for status in Status)
 JSON = orjson.OPT_SERIALIZE_NUMPY
+NO_TIME_TEXT = orjson.dumps(NO_TIME)
 
 Message = dict[str, Any]
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Selection:
     fields: tuple[str, ...] = VALUE_FIELDS
 
     @property
-    def positions(self) -> NDArray[np.intp]:
+    def positions(self) -> NDArray[np.int64]:
         """Where the fields stand in a block's values."""
-        return np.array([FIELD_INDEX[name] for name in self.fields], np.intp)
+        return np.array([FIELD_INDEX[name] for name in self.fields], np.int64)
 
     @property
     def pairs(self) -> tuple[int, ...]:
@@ -159,64 +159,63 @@ def statuses_at(block: SliceBlock, now: Instant) -> tuple[NDArray[np.uint8], NDA
     comes and goes with every snapshot under load, and would make every row of every delta a changed one.
     """
     status, reasons = block.status.copy(), block.reasons.copy()
-    late = np.empty(status.shape, np.bool_)
-    late[:ROW_PAIR] = now.mono_ns > block.quote_valid_until_ns
-    late[ROW_PAIR] = now.mono_ns > block.model_valid_until_ns
-    late &= status < Status.STALE
-    status[late] = Status.STALE
-    reasons[:ROW_PAIR][late[:ROW_PAIR]] |= np.uint64(Reason.QUOTE_STALE)
-    reasons[ROW_PAIR][late[ROW_PAIR]] |= np.uint64(Reason.UNDERLYING_STALE)
+    publishing.age_statuses(
+        status, reasons, _fixed(block.quote_valid_until_ns), block.model_valid_until_ns, now.mono_ns
+    )
     return status, reasons
 
 
 def _visible(block: SliceBlock, digits: int) -> NDArray[np.float64]:
     """Rounded, and without what is INVALID: such a field is null on the wire, whatever stands in the arrays."""
-    values = round_significant(block.values, digits)
-    for pair, name in enumerate(QUOTE_IV_FIELDS):
-        values[FIELD_INDEX[name], block.status[pair] == Status.INVALID] = np.nan
-    invalid = block.status[ROW_PAIR] == Status.INVALID
-    values[FIELD_INDEX["iv"], invalid] = np.nan
-    values[FIRST_MODEL:, invalid] = np.nan
+    values = round_significant(_fixed(block.values), digits)
+    publishing.hide_invalid(_fixed(block.status), FIELD_INDEX[QUOTE_IV_FIELDS[0]], FIELD_INDEX["iv"], values)
     return values
+
+
+def _fixed(array: NDArray[Kind]) -> NDArray[Kind]:
+    """The same memory, read-only: a kernel is compiled anew for every type, and to Numba this is one."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def changes(old: Picture, new: Picture, selection: Selection = EVERYTHING) -> Changes:
     """What a consumer of `old` needs to have `new`; both must have the same rows."""
-    found: list[tuple[Slice, NDArray[np.intp], int]] = []
-    fields = np.zeros(len(selection.fields), np.bool_)
-    states = np.zeros((2, len(STATUS_PAIRS)), np.bool_)
-    instants = np.zeros(len(INSTANTS), np.bool_)
+    found: list[tuple[Slice, NDArray[np.intp]]] = []
+    numbers: list[NDArray[np.int64]] = []
+    changed = _Changed(
+        np.zeros(len(selection.fields), np.bool_),
+        np.zeros((2, len(STATUS_PAIRS)), np.bool_),
+        np.zeros(len(INSTANTS), np.bool_),
+    )
+    fields, pairs = selection.positions, np.array(selection.pairs, np.int64)
     start = 0
     for before, after in zip(old.slices, new.slices, strict=True):
         if before is not after:
-            of_values = _differ(before.values[selection.positions], after.values[selection.positions])
-            of_status, of_reasons = before.status != after.status, before.reasons != after.reasons
-            of_instants = before.instants != after.instants
-            pairs = list(selection.pairs)
-            seen = of_values.any(0) | of_status[pairs].any(0) | of_reasons[pairs].any(0) | of_instants.any(0)
-            fields |= of_values.any(1)
-            states |= np.stack((of_status.any(1), of_reasons.any(1)))
-            instants |= of_instants.any(1)
-            if seen.any():
-                found.append((after, np.flatnonzero(seen), start))
+            picked = np.flatnonzero(_differing_rows(before, after, fields, pairs, changed))
+            if picked.size:
+                found.append((after, picked))
+                numbers.append(start + picked)
         start += len(after.block.definition)
-    rows = [start + picked for _, picked, start in found]
-    changed = _Changed(fields, states, instants)
-    return Changes(
-        np.concatenate(rows) if rows else np.empty(0, np.int64),
-        _columns([(piece, picked) for piece, picked, _ in found], selection, changed) if found else {},
-    )
+    if not found:
+        return Changes(np.empty(0, np.int64), {})
+    return Changes(np.concatenate(numbers), _columns(found, selection, changed))
 
 
-def _differ(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where a value came, went or moved; NaN equals NaN here."""
-    out: NDArray[np.bool_] = (old != new) & ~(np.isnan(old) & np.isnan(new))
-    return out
+def _differing_rows(
+    before: Slice, after: Slice, fields: NDArray[np.int64], pairs: NDArray[np.int64], changed: _Changed
+) -> NDArray[np.bool_]:
+    """Which rows differ; the columns that do are marked in `changed`."""
+    rows = np.zeros(len(after.block.definition), np.bool_)
+    publishing.differing_values(before.values, after.values, fields, rows, changed.fields)
+    publishing.differing_states(before.status, after.status, before.reasons, after.reasons, pairs, rows, changed.states)
+    publishing.differing_instants(before.instants, after.instants, rows, changed.instants)
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
 class _Changed:
-    """Which columns are wanted: by field, by (status or reasons, pair), by instant."""
+    """Which columns are wanted: by field of the selection, by (status or reasons, pair), by instant."""
 
     fields: NDArray[np.bool_]
     states: NDArray[np.bool_]
@@ -229,32 +228,59 @@ Picked = Sequence[tuple[Slice, NDArray[np.intp] | slice]]
 def _columns(pieces: Picked, selection: Selection, wanted: _Changed | None) -> Message:
     """The changing columns of the picked rows: all of the selection, or only those in `wanted`."""
     out: Message = {}
-    # Row by row in memory, or the encoder could not read a column: picking rows turns the order around.
-    values = np.ascontiguousarray(np.concatenate([piece.values[:, picked] for piece, picked in pieces], axis=1))
-    for i, name in enumerate(selection.fields):
-        if wanted is None or wanted.fields[i]:
-            out[name] = values[FIELD_INDEX[name]]
+    fields = [i for i in range(len(selection.fields)) if wanted is None or wanted.fields[i]]
+    values = _gathered([(piece.values[selection.positions[fields]], picked) for piece, picked in pieces])
+    out |= {selection.fields[i]: values[place] for place, i in enumerate(fields)}
     for pair in selection.pairs:
         prefix = "" if pair == ROW_PAIR else f"{STATUS_PAIRS[pair]}_"
         if wanted is None or wanted.states[0, pair]:
-            out[f"{prefix}status"] = [
-                STATUS_NAMES[code] for piece, picked in pieces for code in piece.status[pair, picked].tolist()
-            ]
+            codes = [code for piece, picked in pieces for code in piece.status[pair, picked].tolist()]
+            out[f"{prefix}status"] = _listed(STATUS_TEXTS, codes)
         if wanted is None or wanted.states[1, pair]:
-            out[f"{prefix}reasons"] = [
-                names_of(mask) for piece, picked in pieces for mask in piece.reasons[pair, picked].tolist()
-            ]
-    instants = np.ascontiguousarray(np.concatenate([piece.instants[:, picked] for piece, picked in pieces], axis=1))
+            masks = [mask for piece, picked in pieces for mask in piece.reasons[pair, picked].tolist()]
+            out[f"{prefix}reasons"] = _listed(REASON_TEXTS, masks)
+    instants = _gathered([(piece.instants, picked) for piece, picked in pieces])
     for i, name in enumerate(INSTANTS):
         if wanted is None or wanted.instants[i]:
             out[name] = _with_nulls(instants[i])
     return out
 
 
+def _gathered(parts: Sequence[tuple[NDArray[Kind], NDArray[np.intp] | slice]]) -> NDArray[Kind]:
+    """The picked rows of all parts side by side, each column in one piece of memory, as the encoder wants it."""
+    return np.concatenate(
+        [array[:, rows] if isinstance(rows, slice) else array.take(rows, 1) for array, rows in parts], 1
+    )
+
+
+class Texts(dict[int, bytes]):
+    """JSON texts of a few different numbers, each made once; bounded."""
+
+    def __init__(self, make: Callable[[int], bytes], most: int = 4096) -> None:
+        super().__init__()
+        self._make, self._most = make, most
+
+    def __missing__(self, number: int) -> bytes:
+        if len(self) >= self._most:
+            self.clear()
+        self[number] = text = self._make(number)
+        return text
+
+
+STATUS_TEXTS = Texts(lambda code: orjson.dumps(Status(code).name))
+REASON_TEXTS = Texts(lambda mask: orjson.dumps(Reason(mask).names))
+
+
+def _listed(texts: Texts, numbers: list[int]) -> orjson.Fragment:
+    """A JSON list of texts that repeat: put together, not encoded again."""
+    return orjson.Fragment(b"[%b]" % b",".join([texts[number] for number in numbers]))
+
+
 def _with_nulls(instants: NDArray[np.int64]) -> Any:
-    """A column of instants; a list only where some are missing, since the encoder is faster with arrays."""
-    missing = instants == NO_TIME
-    return [or_null(ns) for ns in instants.tolist()] if missing.any() else instants
+    """A column of instants, null where there is none; no instant prints like NO_TIME but itself."""
+    if not (instants == NO_TIME).any():
+        return instants
+    return orjson.Fragment(orjson.dumps(instants, option=JSON).replace(NO_TIME_TEXT, b"null"))
 
 
 def all_columns(picture: Picture, selection: Selection = EVERYTHING) -> Message:
@@ -393,10 +419,9 @@ def encode(message: Message) -> bytes:
     return orjson.dumps(message, option=JSON)
 
 
-@lru_cache(maxsize=4096)
 def names_of(mask: int) -> orjson.Fragment:
-    """A reason mask as a JSON list of names, encoded once."""
-    return orjson.Fragment(orjson.dumps(Reason(mask).names))
+    """A reason mask as a JSON list of names."""
+    return orjson.Fragment(REASON_TEXTS[mask])
 
 
 def or_null(ns: int) -> int | None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricer.sidecar.rounding import round_significant, rounded
@@ -14,6 +14,7 @@ from pricer.sidecar.rounding import round_significant, rounded
 ORDINARY = st.floats(allow_nan=False, allow_infinity=False).filter(lambda x: x == 0 or 1e-12 < abs(x) < 1e20)
 
 
+@settings(deadline=None)  # the first call may compile
 @given(ORDINARY)
 def test_a_rounded_value_is_the_double_of_its_decimal_form(value: float) -> None:
     nearest = float(f"{value:.9g}")
@@ -23,6 +24,7 @@ def test_a_rounded_value_is_the_double_of_its_decimal_form(value: float) -> None
     assert len(repr(out).replace("-", "").replace(".", "").split("e")[0].strip("0")) <= 9
 
 
+@settings(deadline=None)  # the first call may compile
 @given(st.floats(min_value=1e-320, max_value=1.7e308))
 def test_no_finite_value_is_lost(value: float) -> None:
     out = float(round_significant(np.array([value]), 9)[0])

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from pricer.clock import Instant, ManualClock
-from pricer.conventions import Reason, Status
+from pricer.conventions import NO_TIME, Reason, Status
 from pricer.errors import NotTradable
 from pricer.sidecar import wire
 from pricer.sidecar.replica import Replica
@@ -59,10 +59,25 @@ def market(clock: SameClock) -> Market:
 def test_the_columns_are_those_of_a_snapshot(market: Market) -> None:
     snapshot = market.snapshot()
     picture = wire.take_picture(snapshot, 9)
-    columns = wire.all_columns(picture) | wire.ages(picture)
+    columns = orjson.loads(wire.encode(wire.all_columns(picture) | wire.ages(picture)))
     assert set(snapshot.columns()) <= set(columns)
     assert set(columns) - set(snapshot.columns()) == set(wire.INSTANTS)
     assert {len(column) for column in columns.values()} == {len(snapshot)}
+
+
+def test_an_instant_that_never_came_is_null_beside_those_that_did(market: Market) -> None:
+    instants = market.blocks[0].quote_exchange_ns.copy()
+    instants[3] = NO_TIME
+    market.blocks[0] = replace(market.blocks[0], quote_exchange_ns=instants)
+    sent = snapshot_message(wire.take_picture(market.snapshot(), 9))["columns"]["quote_exchange_ns"]
+    assert sent[3] is None
+    assert sent[:3] + sent[4:20] == [*instants[:3].tolist(), *instants[4:20].tolist()]
+
+
+def test_the_texts_of_reason_masks_are_bounded() -> None:
+    texts = wire.Texts(lambda number: b"%d" % number, most=3)
+    assert [texts[number] for number in range(10)] == [b"%d" % number for number in range(10)]
+    assert len(texts) <= 3
 
 
 def test_no_value_is_null_and_invalid_means_no_value(market: Market) -> None:
