@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pricer.config import EngineSection, FeedSection, ServerSection, Settings
+from pricer.engine import EngineSettings
 from pricer.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     for name in [name for name in os.environ if name.startswith("VOLSTREAM_") and "__" in name]:
         monkeypatch.delenv(name)
 
@@ -33,8 +33,7 @@ def test_the_defaults_are_loopback_and_documented() -> None:
 
 
 def test_the_defaults_are_those_of_the_engine() -> None:
-    engine = pytest.importorskip("pricer.engine", reason="the engine is not there yet")
-    assert Settings().engine_settings() == engine.EngineSettings()
+    assert Settings().engine_settings() == EngineSettings()
 
 
 def test_caller_beats_environment_beats_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

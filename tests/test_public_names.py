@@ -83,12 +83,11 @@ def test_the_functions_are_functions_even_after_all_submodules_were_imported() -
 
 
 def test_every_pricer_name_in_the_readme_and_the_docs_exists() -> None:
-    pages = [CHECKOUT / "README.md", CHECKOUT / "ARCHITECTURE.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+    pages = [*sorted(CHECKOUT.glob("*.md")), *sorted((CHECKOUT / "docs").rglob("*.md"))]
     missing = [
         f"{page.relative_to(CHECKOUT)}: pricer.{name}"
         for page in pages
-        if page.exists()
-        for name in re.findall(r"(?<![\w/.])pricer\.([A-Za-z_]\w*)(?![\w/])", page.read_text())
+        for name in re.findall(r"(?<![\w/.])pricer\.([A-Za-z_]\w*)(?![\w/])", page.read_text(encoding="utf-8"))
         if name not in pricer.__all__ and importlib.util.find_spec(f"pricer.{name}") is None
     ]
     assert not missing

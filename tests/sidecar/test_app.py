@@ -27,18 +27,6 @@ from tests.sidecar.snapshots import Market, Source
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def market() -> Market:
-    return Market(SystemClock())
-
-
-@pytest.fixture
-def source(market: Market) -> Source:
-    out = Source()
-    out.publish(market.snapshot())
-    return out
-
-
 async def get(address: str, path: str, **headers: str) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False) as client:
         return await client.get(address + path, headers=headers)

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from pricer.clock import Instant, ManualClock, SystemClock
+from pricer.clock import Instant, ManualClock
 from pricer.config import ServerSection, Settings
 from pricer.errors import ConnectError, NotTradable, ProtocolError
 from pricer.sidecar.app import bind, serve
@@ -15,18 +15,6 @@ from pricer.sidecar.client import ServerClock, connect
 from pricer.sidecar.replica import Replica
 from tests.sidecar.serving import QUICK, running, stream_of
 from tests.sidecar.snapshots import SECOND, Market, Source
-
-
-@pytest.fixture
-def market() -> Market:
-    return Market(SystemClock())
-
-
-@pytest.fixture
-def source(market: Market) -> Source:
-    out = Source()
-    out.publish(market.snapshot())
-    return out
 
 
 async def test_a_client_has_the_numbers_of_the_engine(source: Source, market: Market) -> None:

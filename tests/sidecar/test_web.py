@@ -41,18 +41,6 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
-def market() -> Market:
-    return Market(SystemClock())
-
-
-@pytest.fixture
-def source(market: Market) -> Source:
-    out = Source()
-    out.publish(market.snapshot())
-    return out
-
-
 @asynccontextmanager
 async def living(market: Market, source: Source) -> AsyncIterator[None]:
     """The market confirms its quotes all the time."""

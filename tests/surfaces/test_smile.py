@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pricer.kernels.black76 import price
 from pricer.surfaces import SMILES, Smile
 from tests.surfaces.made import smile
 
@@ -51,7 +52,6 @@ def test_the_density_is_a_probability_with_the_forward_as_its_mean(example: Smil
 
 
 def test_the_density_is_the_second_strike_derivative_of_the_call(example: Smile) -> None:
-    price = pytest.importorskip("pricer.kernels.black76").price
     strike, h = 1.1 * example.forward, 1e-3 * example.forward
 
     def call(at: float) -> float:
