@@ -87,7 +87,7 @@ class ChainSlice:
         self.quote_mono_ns = np.full(n, NO_TIME, np.int64)
         self.quote_received_ns = np.full(n, NO_TIME, np.int64)
         self.quote_exchange_ns = np.full(n, NO_TIME, np.int64)
-        self.flags = np.zeros(n, np.uint64)
+        self.flags = np.array([_flags_of(instrument.state) for instrument in ordered], np.uint64)
         self.tick = self.definition.tick_size.copy()
         self._tick_steps = _steps(ordered, n)
         self.confirmed = False  # a message came since the last block was made
@@ -129,19 +129,20 @@ class ChainSlice:
         """
         received = quote.received
         forward = quote.forward if 0.0 < quote.forward < math.inf else math.nan
-        exchange_ns = NO_TIME if quote.exchange_ns is None else quote.exchange_ns
-        if exchange_ns != NO_TIME and exchange_ns < self.quote_exchange_ns[row]:
+        exchange_ns = quote.exchange_ns or NO_TIME  # a stamp of 0 is none, never 1970
+        older = exchange_ns != NO_TIME and exchange_ns < self.quote_exchange_ns[row]
+        # A new connection starts anew: one wrong stamp, far ahead, must not shut the row for ever.
+        if older and not int(self.flags[row]) & Reason.RESYNCING:
             return False
         ttm = ttm_years(self.key.expiry_ns, received.wall_ns if exchange_ns == NO_TIME else exchange_ns)
         self.quote_mono_ns[row] = received.mono_ns
         self.quote_received_ns[row] = received.wall_ns
         self.quote_exchange_ns[row] = exchange_ns
-        flags = int(self.flags[row]) & ~int(Reason.RESYNCING | Reason.NOT_TRADING)
-        if quote.state != "open":
-            flags |= int(Reason.NOT_TRADING)
+        flags = int(self.flags[row]) & ~int(Reason.RESYNCING | Reason.NOT_TRADING) | _flags_of(quote.state)
+        bid, ask = _number(quote.bid), _number(quote.ask)
         changed = (
-            _differs(self.values[BID, row], quote.bid)
-            or _differs(self.values[ASK, row], quote.ask)
+            _differs(self.values[BID, row], bid)
+            or _differs(self.values[ASK, row], ask)
             or _differs(self.quote_forward[row], forward)
             or abs(ttm - self.quote_ttm[row]) > TTM_MOVE * ttm
             or flags != int(self.flags[row])
@@ -149,12 +150,12 @@ class ChainSlice:
             or self.status[1, row] == Status.STALE
         )
         self.confirmed = True
-        self.values[BID_SIZE, row] = quote.bid_size
-        self.values[ASK_SIZE, row] = quote.ask_size
+        self.values[BID_SIZE, row] = _number(quote.bid_size)
+        self.values[ASK_SIZE, row] = _number(quote.ask_size)
         if changed:
             self.flags[row] = flags
-            self.values[BID, row] = quote.bid
-            self.values[ASK, row] = quote.ask
+            self.values[BID, row] = bid
+            self.values[ASK, row] = ask
             self.quote_forward[row] = forward
             self.quote_ttm[row] = ttm
             self.touch(row)
@@ -163,8 +164,8 @@ class ChainSlice:
     def store_mark(self, row: int, mark: VenueMark) -> None:
         """Put the venue's own mark beside our numbers; nothing of ours depends on it."""
         self.confirmed = True
-        self.values[MARK, row] = mark.mark
-        self.values[MARK_IV, row] = mark.mark_iv
+        self.values[MARK, row] = _number(mark.mark)
+        self.values[MARK_IV, row] = _number(mark.mark_iv)
 
     def update_ticks(self, rows: NDArray[np.int64]) -> None:
         """The price step that applies where these rows are quoted: at the ask, or at the bid where there is no ask."""
@@ -180,11 +181,29 @@ class ChainSlice:
         self.flags[row] |= np.uint64(reason)
         self.touch(row)
 
+    def set_state(self, name: str, state: str) -> None:
+        """A new definition says whether the option trades; its next quote may say otherwise."""
+        row = self.definition.rows.get(name)
+        if row is not None:
+            self.flags[row] = int(self.flags[row]) & ~int(Reason.NOT_TRADING) | _flags_of(state)
+            self.touch(row)
+
     def suspect(self) -> None:
-        """The connection is gone: every quote is RESYNCING until its next message."""
+        """The connection is gone: every quote is RESYNCING until its next message, or until it is too old anyway."""
         quoted = np.flatnonzero(self.quote_mono_ns != NO_TIME)
         self.flags[quoted] |= np.uint64(Reason.RESYNCING)
         self.touch_all(quoted)
+
+    def outlive(self, oldest_ns: int) -> None:
+        """Quotes from before `oldest_ns` (monotonic) have grown too old: their rows are dirty, once.
+
+        One that did not come back after a reconnection waits no longer: its option is then like any without a quote.
+        """
+        resyncing = np.uint64(Reason.RESYNCING)
+        live = (self.status[:3] < Status.STALE).any(axis=0) | ((self.flags & resyncing) != 0)
+        rows = np.flatnonzero(live & (self.quote_mono_ns < oldest_ns))
+        self.flags[rows] &= ~resyncing
+        self.touch_all(rows)
 
     def expire(self) -> None:
         """Freeze the last values of a slice past its expiry: nothing in it is current any more."""
@@ -212,6 +231,15 @@ class ChainSlice:
             getattr(new, name)[to] = getattr(self, name)[source]
         new.touch_all(np.arange(len(new), dtype=np.int64))
         return new
+
+
+def _flags_of(state: str) -> int:
+    return 0 if state == "open" else int(Reason.NOT_TRADING)
+
+
+def _number(value: float) -> float:
+    """The value, or NaN where it is no number: nothing infinite is ever published."""
+    return value if -math.inf < value < math.inf else math.nan
 
 
 def _differs(old: float, new: float) -> bool:

@@ -98,6 +98,14 @@ def price_model(
         chain.status[ROW_PAIR],
         chain.reasons[ROW_PAIR],
     )
+    if fit is None or fit.smile is None:
+        inherit_mid(chain)
+
+
+def inherit_mid(chain: ChainSlice) -> None:
+    """Without a curve each number is made from the option's own mid, and is no better than that."""
+    np.maximum(chain.status[ROW_PAIR], chain.status[MID_PAIR], out=chain.status[ROW_PAIR])
+    chain.reasons[ROW_PAIR] |= chain.reasons[MID_PAIR]
 
 
 def fill_iv(chain: ChainSlice, fit: SurfaceSlice | None, forward: float, ttm: float) -> tuple[float, float]:

@@ -8,7 +8,9 @@ the smile of their slice, and the slice's model numbers; everything else is shar
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -31,8 +33,11 @@ from pricer.chain import ChainSlice
 from pricer.chain_pricing import price_model, price_quotes
 from pricer.clock import Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, NO_TIME, Reason, Status, ttm_years
+from pricer.errors import ConfigError
 from pricer.fitting import SliceChange, SurfaceKeeper
-from pricer.snapshot import FeedHealth, SliceBlock, Snapshot, UnderlyingValue
+from pricer.snapshot import FeedHealth, SliceBlock, SliceDefinition, Snapshot, UnderlyingValue
+from pricer.surfaces.slices import SurfaceSlice
+from pricer.surfaces.svi import SviSmile
 from pricer.underlying import ForwardTracker, IndexTracker, PerpetualTracker
 
 log = logging.getLogger("pricer.engine")
@@ -85,6 +90,7 @@ class _Expiry:
         self.family = family
         self.instruments: dict[str, Instrument] = {}
         self.relisted = False
+        self.expired = False  # for ever, also where the wall clock steps back
         self.chain = ChainSlice(key, [first])
         self.forward = ForwardTracker()
         self.block: SliceBlock | None = None
@@ -143,14 +149,16 @@ class Engine:
             self._finish(work, now)
         blocks = [expiry.block for expiry in self._in_order() if expiry.block is not None]
         self._version += 1
-        self._deadline = self._earliest_change(now)
         limit = self.settings.forward_max_age_ns
+        indices = {key[1]: family.index.published(now, limit) for key, family in self._families.items()}
+        perpetuals = {key[1]: family.perpetual.published(now, limit) for key, family in self._families.items()}
+        self._deadline = self._earliest_change(now, [*indices.values(), *perpetuals.values()])
         return Snapshot(
             version=self._version,
             computed=now,
             blocks=tuple(blocks),
-            indices={key[1]: family.index.published(now, limit) for key, family in self._families.items()},
-            perpetuals={key[1]: family.perpetual.published(now, limit) for key, family in self._families.items()},
+            indices=indices,
+            perpetuals=perpetuals,
             surfaces={
                 key[1]: family.keeper.surface
                 for key, family in self._families.items()
@@ -204,19 +212,25 @@ class Engine:
             self.counters["listed_after_expiry"] += 1
             return
         expiry = self._expiries.get(key)
+        if not _is_sound(instrument) or (expiry is not None and not _belongs(instrument, expiry.chain.definition)):
+            self.counters["bad_definition"] += 1
+            return
         if expiry is None:
             expiry = self._expiries[key] = _Expiry(key, self._family(key.venue, key.price_index), instrument)
+        before = self._listed.get((instrument.venue, instrument.name))
+        if before is not None and before is not expiry:
+            self._delist(before, instrument.name)
         if expiry.instruments.get(instrument.name) != instrument:
             expiry.instruments[instrument.name] = instrument
             expiry.relisted = True
+            expiry.chain.set_state(instrument.name, instrument.state)
             self._listed[instrument.venue, instrument.name] = expiry
 
     def _on_expired(self, event: InstrumentExpired) -> None:
         expiry = self._listed.get((event.venue, event.instrument))
         # At the expiry itself the time guard freezes the whole slice and shows it once more.
         if expiry is not None and event.received.wall_ns < expiry.key.expiry_ns:
-            expiry.instruments.pop(event.instrument, None)
-            expiry.relisted = True
+            self._delist(expiry, event.instrument)
 
     def _on_rejected(self, event: SubscriptionRejected) -> None:
         found = self._find(event.venue, event.instrument)
@@ -242,6 +256,8 @@ class Engine:
     def _family(self, venue: str, price_index: str) -> _Family:
         key = (venue, price_index)
         if key not in self._families:
+            if any(price_index == known for _, known in self._families):
+                raise ConfigError(f"two venues with a price index {price_index!r} need an engine each, not one")
             self._families[key] = _Family(self.settings)
         return self._families[key]
 
@@ -266,8 +282,12 @@ class Engine:
             expiry.block = None
             for name, row in expiry.chain.definition.rows.items():
                 self._rows[expiry.key.venue, name] = (expiry, row)
-                if expiry.instruments[name].state != "open":
-                    expiry.chain.flag(row, Reason.NOT_TRADING)
+
+    def _delist(self, expiry: _Expiry, name: str) -> None:
+        """The option leaves its slice before the expiry; its row goes with the next `_relist`."""
+        self._listed.pop((expiry.key.venue, name), None)
+        expiry.instruments.pop(name, None)
+        expiry.relisted = True
 
     def _remove(self, expiry: _Expiry) -> None:
         self._forget_rows(expiry)
@@ -278,7 +298,9 @@ class Engine:
 
     def _forget_rows(self, expiry: _Expiry) -> None:
         for name in expiry.chain.definition.names:
-            self._rows.pop((expiry.key.venue, name), None)
+            key = (expiry.key.venue, name)
+            if key in self._rows and self._rows[key][0] is expiry:
+                del self._rows[key]
 
     def _in_order(self) -> list[_Expiry]:
         return [self._expiries[key] for key in sorted(self._expiries)]
@@ -289,7 +311,7 @@ class Engine:
         """Forwards and quote volatilities of the living slices; the expired ones are frozen."""
         works = []
         for expiry in self._in_order():
-            if now.wall_ns >= expiry.key.expiry_ns:
+            if expiry.expired or now.wall_ns >= expiry.key.expiry_ns:
                 self._price_expired(expiry, now)
                 continue
             settings = self.settings
@@ -297,7 +319,7 @@ class Engine:
                 expiry.family.index, now, settings.forward_max_age_ns, settings.quote_max_age_ns
             )
             self._touch_newly_stale(expiry, now)
-            changed = len(expiry.chain.dirty_rows) > 0
+            changed = len(expiry.chain.dirty_rows) > 0 or expiry.family.keeper.has_waited(expiry.key.expiry_ns, now)
             if changed:
                 price_quotes(expiry.chain, now.mono_ns - settings.quote_max_age_ns, settings.wide_spread_iv)
             works.append(_Work(expiry, forward, ttm_years(expiry.key.expiry_ns, now.wall_ns), changed))
@@ -321,21 +343,24 @@ class Engine:
         if block is None or work.quotes_changed or self._is_due(expiry, block, forward, rating, now):
             expiry.rating = rating
             fit = expiry.family.keeper.state(expiry.key.expiry_ns).slice
-            price_model(expiry.chain, fit, forward.value, expiry.family.index.value, work.ttm, rating)
+            price_model(expiry.chain, fit, forward.value, self._spot(expiry, forward, now), work.ttm, rating)
             expiry.block = self._publish(expiry, forward, work.ttm, now)
         elif expiry.chain.confirmed or _confirms(forward, block.forward):
             expiry.block = self._confirm(expiry, block, forward, now)
         expiry.chain.confirmed = False
 
+    def _spot(self, expiry: _Expiry, forward: UnderlyingValue, now: Instant) -> float:
+        """The index for `delta_spot`: NaN where it is worse than the forward that the row's status speaks of."""
+        index = expiry.family.index.published(now, self.settings.forward_max_age_ns)
+        return index.value if index.status <= forward.status else np.nan
+
     def _touch_newly_stale(self, expiry: _Expiry, now: Instant) -> None:
         """Rows whose quotes have just grown too old are dirty: their statuses and their slice's fit change."""
         if now.mono_ns <= expiry.fresh_until:
             return
-        chain = expiry.chain
         oldest = now.mono_ns - self.settings.quote_max_age_ns
-        mono = chain.quote_mono_ns
-        live = (chain.status[:3] < Status.STALE).any(axis=0)
-        chain.touch_all(np.flatnonzero(live & (mono < oldest)))
+        expiry.chain.outlive(oldest)
+        mono = expiry.chain.quote_mono_ns
         fresh = mono[mono >= oldest]
         expiry.fresh_until = int(fresh.min()) + self.settings.quote_max_age_ns if len(fresh) else FAR_FUTURE
 
@@ -359,15 +384,18 @@ class Engine:
         """Whether model numbers must be made again although no quote changed."""
         if rating != expiry.rating or now.mono_ns - block.computed.mono_ns >= self.settings.reprice_every_ns:
             return True
+        if _smile(expiry.family.keeper.state(expiry.key.expiry_ns).slice) is not _smile(block.fit):
+            return True  # it had to follow a neighbour
         move = abs(forward.value - block.forward.value)
         return bool(np.isfinite(forward.value)) and not move <= self.settings.forward_move * block.forward.value
 
     def _price_expired(self, expiry: _Expiry, now: Instant) -> None:
         """Freeze the last values, show them for a while as EXPIRED, then let the slice go."""
         block = expiry.block
-        if block is None or now.wall_ns - expiry.key.expiry_ns > EXPIRED_STAYS_NS:
+        if block is None or (expiry.expired and now.mono_ns - block.computed.mono_ns > EXPIRED_STAYS_NS):
             self._remove(expiry)
-        elif not block.forward.reasons & Reason.EXPIRED:
+        elif not expiry.expired:
+            expiry.expired = True
             expiry.family.keeper.drop(expiry.key.expiry_ns)
             expiry.chain.expire()
             last = block.forward
@@ -388,7 +416,7 @@ class Engine:
             quote_mono_ns=_read_only(chain.quote_mono_ns),
             quote_received_ns=_read_only(chain.quote_received_ns),
             quote_exchange_ns=_read_only(chain.quote_exchange_ns),
-            quote_valid_until_ns=self._quotes_valid_until(chain),
+            quote_valid_until_ns=self._quotes_valid_until(chain, now),
             model_valid_until_ns=self._model_valid_until(expiry, forward, now),
             forward=forward,
             fitted=state.fitted,
@@ -418,31 +446,52 @@ class Engine:
             quote_mono_ns=_read_only(chain.quote_mono_ns),
             quote_received_ns=_read_only(chain.quote_received_ns),
             quote_exchange_ns=_read_only(chain.quote_exchange_ns),
-            quote_valid_until_ns=self._quotes_valid_until(chain),
+            quote_valid_until_ns=self._quotes_valid_until(chain, now),
         )
 
-    def _quotes_valid_until(self, chain: ChainSlice) -> NDArray[np.int64]:
+    def _quotes_valid_until(self, chain: ChainSlice, now: Instant) -> NDArray[np.int64]:
         mono = chain.quote_mono_ns
         lost = (mono == NO_TIME) | ((chain.flags & np.uint64(Reason.RESYNCING | Reason.EXPIRED)) != 0)
-        until = np.where(lost, NO_TIME, mono + self.settings.quote_max_age_ns)
+        old = np.minimum(mono + self.settings.quote_max_age_ns, _last_moment(chain.key, now))
+        until = np.where(lost, NO_TIME, old)
         until.flags.writeable = False
         return until
 
     def _model_valid_until(self, expiry: _Expiry, forward: UnderlyingValue, now: Instant) -> int:
         """Until the forward grows old, the last good fit turns stale, or the option expires: what comes first."""
-        expires = now.mono_ns + max(expiry.key.expiry_ns - now.wall_ns, 0)
         turns_stale = expiry.family.keeper.turns_stale_ns(expiry.key.expiry_ns)
-        return min(forward.valid_until_ns, expires, FAR_FUTURE if turns_stale is None else turns_stale)
+        ends = FAR_FUTURE if turns_stale is None else turns_stale
+        return min(forward.valid_until_ns, _last_moment(expiry.key, now), ends)
 
-    def _earliest_change(self, now: Instant) -> int:
+    def _earliest_change(self, now: Instant, underlyings: Iterable[UnderlyingValue]) -> int:
         """When the passing of time alone changes something, at the latest after `publish_every_ns`."""
-        earliest = now.mono_ns + self.settings.publish_every_ns
+        limits = [value.valid_until_ns for value in underlyings]
         for expiry in self._expiries.values():
-            block = expiry.block
-            for at in (expiry.fresh_until, FAR_FUTURE if block is None else block.model_valid_until_ns):
-                if now.mono_ns <= at < earliest:
-                    earliest = at + 1
-        return earliest
+            limits.append(expiry.fresh_until)
+            if expiry.block is not None:
+                limits += (expiry.block.model_valid_until_ns, expiry.block.forward.valid_until_ns)
+        latest = now.mono_ns + self.settings.publish_every_ns
+        return min((at + 1 for at in limits if now.mono_ns <= at < latest), default=latest)
+
+
+def _is_sound(instrument: Instrument) -> bool:
+    """Can an option with this definition be priced at all?"""
+    return 0.0 < instrument.strike < math.inf and instrument.cp in (1, -1)
+
+
+def _belongs(instrument: Instrument, definition: SliceDefinition) -> bool:
+    """Options of one slice are settled alike and answer to one underlying."""
+    inverse = instrument.settlement == "inverse"
+    return (instrument.underlying, inverse) == (definition.underlying, definition.inverse)
+
+
+def _smile(fit: SurfaceSlice | None) -> SviSmile | None:
+    return None if fit is None else fit.smile
+
+
+def _last_moment(key: SliceKey, now: Instant) -> int:
+    """The monotonic instant just before the expiry: nothing holds longer."""
+    return now.mono_ns + max(key.expiry_ns - now.wall_ns, 0) - 1
 
 
 def _confirms(new: UnderlyingValue, old: UnderlyingValue) -> bool:

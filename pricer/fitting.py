@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pricer.chain import ASK_IV, BID_IV, ChainSlice
 from pricer.clock import Instant
-from pricer.conventions import Reason, Status
+from pricer.conventions import Reason, Status, ttm_years
 from pricer.snapshot import FIELD_INDEX
 from pricer.surfaces.quotes import SliceQuotes
 from pricer.surfaces.slices import SurfaceSlice
@@ -48,6 +48,7 @@ class FitState:
     fitted: Instant | None = None
     usable: int = 0
     current: bool = False  # the last attempt was accepted
+    held: bool = False  # not attempted: too few of the quotes that made the last good smile are left
 
 
 class SurfaceKeeper:
@@ -74,14 +75,20 @@ class SurfaceKeeper:
             quotes = usable_quotes(change, now)
             state = self.state(expiry_ns)
             count = int(np.count_nonzero(np.isfinite(quotes.bid_iv) | np.isfinite(quotes.ask_iv)))
-            if self._too_few(state, count, now):
+            state.held = count < MIN_QUOTE_SHARE * state.usable and self._last_good_lives(state, now)
+            if state.held:
                 state.current = False
             else:
                 wanted[expiry_ns] = quotes
                 state.usable = count
         if wanted:
-            self._publish(wanted)
+            self._publish(wanted, now)
             self._note(wanted, now)
+
+    def has_waited(self, expiry_ns: int, now: Instant) -> bool:
+        """Is the slice to be fitted to the few quotes it has, although none has changed since?"""
+        state = self.state(expiry_ns)
+        return state.held and not self._last_good_lives(state, now)
 
     def drop(self, expiry_ns: int) -> None:
         """The expiry has passed: it leaves the surface, and the others do not move."""
@@ -98,9 +105,8 @@ class SurfaceKeeper:
             return Status.DEGRADED, Reason.FIT_UNDERDETERMINED
         if state.current:
             return state.slice.status, state.slice.reasons
-        stale = now.mono_ns - state.fitted.mono_ns > self._last_good_ns
         return (
-            Status.STALE if stale else Status.DEGRADED,
+            Status.DEGRADED if self._last_good_lives(state, now) else Status.STALE,
             (state.slice.reasons | Reason.FIT_LAST_GOOD) & ~Reason.FIT_UNDERDETERMINED,
         )
 
@@ -109,12 +115,10 @@ class SurfaceKeeper:
         state = self.state(expiry_ns)
         return None if state.current or state.fitted is None else state.fitted.mono_ns + self._last_good_ns
 
-    def _too_few(self, state: FitState, count: int, now: Instant) -> bool:
-        if state.fitted is None or count >= MIN_QUOTE_SHARE * state.usable:
-            return False
-        return now.mono_ns - state.fitted.mono_ns <= self._last_good_ns
+    def _last_good_lives(self, state: FitState, now: Instant) -> bool:
+        return state.fitted is not None and now.mono_ns - state.fitted.mono_ns <= self._last_good_ns
 
-    def _publish(self, wanted: Mapping[int, SliceQuotes]) -> None:
+    def _publish(self, wanted: Mapping[int, SliceQuotes], now: Instant) -> None:
         """Replace the surface by one with these slices fitted; it is never changed in place."""
         new = sorted(expiry_ns for expiry_ns in wanted if expiry_ns not in self._expiries)
         if self.surface is None:
@@ -124,6 +128,9 @@ class SurfaceKeeper:
         known = {at: wanted[expiry_ns] for at, expiry_ns in enumerate(self._expiries) if expiry_ns in wanted}
         if known:
             self.surface = self.surface.updated_many(known)
+        if new:  # its place is by time to maturity, which must then be of one moment for all
+            ttms = [ttm_years(expiry_ns, now.wall_ns) for expiry_ns in self._expiries]
+            self.surface = self.surface.at(ttms, [part.forward for part in self.surface.slices])
         for expiry_ns in new:
             self.surface = self.surface.inserted(wanted[expiry_ns])
             insort(self._expiries, expiry_ns)

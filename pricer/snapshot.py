@@ -67,6 +67,8 @@ ROW_PAIR = STATUS_PAIRS.index("model")
 
 ForwardSource = Literal["venue", "basis", "parity", "none"]
 OK_ONLY = frozenset({Status.OK})
+# Two fields may be absent from a row that is otherwise complete: without a fresh index, and without vega.
+_WHY_ABSENT = {"delta_spot": Reason.NO_UNDERLYING, "iv_error": Reason.LOW_VEGA}
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -192,11 +194,15 @@ class Row:
     def status_of(self, name: str) -> tuple[Status, Reason]:
         """Status and reasons of one field, now."""
         pair = QUOTE_IV_FIELDS.index(name) if name in QUOTE_IV_FIELDS else ROW_PAIR
+        absent = np.isnan(self.block.values[FIELD_INDEX[name], self.index])
         if name in VENUE_FIELDS:
-            status, reasons = self._venue_status(name)
+            # What the venue said is a fact; it is either there and fresh, or not.
+            status, reasons = (Status.INVALID, Reason.NO_QUOTE) if absent else (Status.OK, NO_REASON)
         else:
             status = Status(int(self.block.status[pair, self.index]))
             reasons = Reason(int(self.block.reasons[pair, self.index]))
+            if absent and status != Status.INVALID:
+                status, reasons = Status.INVALID, reasons | _WHY_ABSENT.get(name, Reason.MODEL_LIMIT)
         of_model = pair == ROW_PAIR and name not in VENUE_FIELDS
         limit = self.block.model_valid_until_ns if of_model else int(self.block.quote_valid_until_ns[self.index])
         if status < Status.STALE and self.snapshot.clock.now().mono_ns > limit:
@@ -205,12 +211,6 @@ class Row:
                 reasons | (Reason.UNDERLYING_STALE if of_model else Reason.QUOTE_STALE),
             )
         return status, reasons | self.snapshot.reasons
-
-    def _venue_status(self, name: str) -> tuple[Status, Reason]:
-        """What the venue said is a fact; it is either there and fresh, or not."""
-        if np.isnan(self.block.values[FIELD_INDEX[name], self.index]):
-            return Status.INVALID, Reason.NO_QUOTE
-        return Status.OK, NO_REASON
 
     def age_ns(self, name: str = "iv") -> int | None:
         """Age of the oldest input of a field, in nanoseconds; None where an input never arrived."""

@@ -15,8 +15,8 @@ from pricer.snapshot import ForwardSource, UnderlyingValue
 
 
 def instant_of(exchange_ns: int | None, received: Instant) -> int:
-    """When it was so: the venue's own stamp, else when we knew."""
-    return received.wall_ns if exchange_ns is None else exchange_ns
+    """When it was so: the venue's own stamp, else when we knew. A stamp of 0 is none."""
+    return exchange_ns or received.wall_ns
 
 
 class IndexTracker:

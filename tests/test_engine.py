@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
-from pricer.adapters.events import InstrumentExpired, InstrumentListed, SubscriptionRejected, VenueMark
+from pricer.adapters.events import (
+    InstrumentChanged,
+    InstrumentExpired,
+    InstrumentListed,
+    SubscriptionRejected,
+    VenueMark,
+)
 from pricer.clock import Instant
 from pricer.conventions import NS_PER_DAY, Reason, Status, ttm_years
 from pricer.engine import EXPIRED_STAYS_NS, Engine
-from pricer.errors import NotTradable, UnknownInstrument
+from pricer.errors import ConfigError, NotTradable, UnknownInstrument
 from pricer.pricing import greeks
 from pricer.snapshot import MODEL_FIELDS, VALUE_FIELDS, Snapshot
 from tests.scene import SECOND, START, Scene, option
@@ -468,3 +475,200 @@ def test_columns_line_up_with_rows(scene: Scene) -> None:
     assert np.all(columns["settlement_currency"] == "BTC")
     frame = snapshot.to_pandas()
     assert frame.loc[ATM, "delta"] == row.delta
+
+
+def test_an_option_delisted_early_is_forgotten_and_one_that_moves_is_in_one_slice_only(scene: Scene) -> None:
+    engine = running(scene)
+    now = scene.clock.now()
+    engine.apply(InstrumentExpired(venue="deribit", received=now, instrument=ATM))
+    priced(scene, engine)
+    assert ("deribit", ATM) not in engine._listed
+    moved = option("BTC-30D-105000-C", 90.0, 105_000, 1)
+    engine.apply(InstrumentListed(venue="deribit", received=now, definition=moved))
+    snapshot = priced(scene, engine)
+    assert [row.expiry_ns for row in snapshot if row.name == moved.name] == [moved.expiry_ns]
+    engine.apply(scene.quote(moved))
+    assert priced(scene, engine)[moved.name].bid > 0.0
+
+
+def test_an_option_that_a_listing_halts_and_opens_is_ok_again_without_a_quote(scene: Scene) -> None:
+    engine = running(scene)
+    each = next(i for i in scene.instruments() if i.name == ATM)
+    for state, status in (("halted", Status.INVALID), ("open", Status.OK)):
+        changed = msgspec.structs.replace(each, state=state)
+        engine.apply(InstrumentChanged(venue="deribit", received=scene.clock.now(), definition=changed))
+        assert priced(scene, engine)[ATM].status is status
+
+
+def test_a_quote_that_opens_an_option_outlives_the_listing_of_another(scene: Scene) -> None:
+    engine = running(scene)
+    now = scene.clock.now()
+    each = next(i for i in scene.instruments() if i.name == ATM)
+    halted = msgspec.structs.replace(each, state="halted")
+    engine.apply(InstrumentChanged(venue="deribit", received=now, definition=halted))
+    engine.apply(scene.quote(each))
+    new = option("BTC-30D-102500-C", 30.0, 102_500, 1)
+    engine.apply(InstrumentListed(venue="deribit", received=now, definition=new))
+    assert priced(scene, engine)[ATM].status is Status.OK
+
+
+def test_N02_what_has_expired_stays_expired_though_the_wall_clock_steps_back(scene: Scene) -> None:
+    engine = running(scene)
+    priced(scene, engine)
+    now = scene.clock.now()
+    scene.clock.set(Instant(now.wall_ns + 7 * NS_PER_DAY, now.mono_ns))
+    priced(scene, engine)
+    scene.clock.set(now.plus(SECOND))
+    for event in [scene.index(), *scene.quotes()]:
+        engine.apply(event)
+    row = priced(scene, engine)["BTC-7D-100000-C"]
+    assert row.status is Status.STALE
+    assert row.reasons & Reason.EXPIRED
+    scene.clock.advance(EXPIRED_STAYS_NS)
+    assert "BTC-7D-100000-C" not in priced(scene, engine)
+
+
+def test_N02_no_field_is_ok_at_the_expiry_by_the_readers_clock() -> None:
+    scene = Scene(expiry_days=(1.0,))
+    engine = running(scene)
+    scene.clock.advance(NS_PER_DAY - SECOND)
+    for event in [scene.index(), *scene.quotes()]:
+        engine.apply(event)
+    row = priced(scene, engine)["BTC-1D-100000-C"]
+    assert row.bid > 0.0
+    scene.clock.advance(SECOND)
+    assert all(row.status_of(field)[0] is not Status.OK for field in VALUE_FIELDS)
+
+
+def test_F05_the_few_quotes_that_are_left_make_the_smile_once_the_last_good_one_is_stale(scene: Scene) -> None:
+    """They are re-sent unchanged: no quote changes at the moment when waiting ends."""
+    engine = running(scene)
+    priced(scene, engine)
+    engine.apply(scene.feed("closed", "reset"))
+    few = [scene.quote(i, exchange_ns=None) for i in scene.instruments() if "30D" in i.name][::3]
+    statuses = []
+    for _ in range(26):
+        scene.clock.advance(SECOND // 2)
+        engine.apply(scene.index())
+        for quote in few:
+            engine.apply(msgspec.structs.replace(quote, received=scene.clock.now()))
+        statuses.append(priced(scene, engine)[few[0].instrument].status)
+    assert statuses[0] is Status.DEGRADED, "the last good smile"
+    assert statuses[-1] is Status.OK
+
+
+def test_T02_an_option_that_does_not_come_back_is_soon_like_any_other_without_a_quote(scene: Scene) -> None:
+    engine = running(scene)
+    priced(scene, engine)
+    engine.apply(scene.feed("closed", "reset"))
+    seen = []
+    for _ in range(26):
+        scene.clock.advance(SECOND // 2)
+        engine.apply(scene.index())
+        for each in scene.instruments():
+            if each.name != ATM:
+                engine.apply(scene.quote(each))
+        seen.append(priced(scene, engine)[ATM])
+    assert seen[0].reasons & Reason.RESYNCING
+    assert seen[-1].status is Status.OK
+    assert seen[-1].status_of("mid_iv") == (Status.STALE, Reason.QUOTE_STALE)
+
+
+def test_without_a_curve_a_number_made_from_a_stale_mid_is_stale() -> None:
+    scene = Scene(expiry_days=(30.0,))
+    engine = Engine(clock=scene.clock)
+    for event in scene.listings():
+        engine.apply(event)
+    ahead = next(i for i in scene.instruments() if i.name == ATM)
+    engine.apply(scene.quote(ahead, forward=math.nan, index=math.nan))
+    engine.apply(scene.quote(ahead))
+    engine._families["deribit", "btc_usd"].keeper.refit = lambda changes, now: None  # type: ignore[method-assign]
+    assert priced(scene, engine)[ATM].status is Status.DEGRADED
+    scene.clock.advance(12 * SECOND + 1)
+    other = next(i for i in scene.instruments() if i.name == "BTC-30D-105000-C")
+    engine.apply(scene.quote(other))
+    row = priced(scene, engine)[ATM]
+    assert row.status is Status.STALE
+    assert row.reasons & Reason.QUOTE_STALE
+
+
+def test_a_new_expiry_takes_its_place_by_date_though_an_earlier_one_was_not_fitted_for_long() -> None:
+    scene = Scene(expiry_days=(2.0,), smile=lambda k, ttm: 0.5)
+    engine = running(scene)
+    priced(scene, engine)
+    scene.clock.advance(NS_PER_DAY)
+    later = Scene(expiry_days=(2.5,), smile=lambda k, ttm: 0.8, clock=scene.clock)
+    for event in [*later.listings(), *later.quotes()]:
+        engine.apply(event)
+    snapshot = priced(scene, engine)
+    anything = set(Status)
+    assert snapshot["BTC-2D-100000-C"].get("iv", allow=anything) == pytest.approx(0.5, abs=0.01)
+    assert snapshot["BTC-2.5D-100000-C"].get("iv", allow=anything) == pytest.approx(0.8, abs=0.01)
+    assert snapshot.surface is not None
+    assert [smile.ttm for smile in snapshot.surface.smiles if smile] == [block.ttm for block in snapshot.blocks]
+
+
+@pytest.mark.parametrize("wrong", [{"strike": 0.0}, {"strike": math.nan}, {"cp": 0}, {"underlying": "ETH"}])
+def test_a_definition_that_cannot_be_priced_is_counted_and_disturbs_nothing(
+    scene: Scene, wrong: dict[str, object]
+) -> None:
+    engine = running(scene)
+    before = len(priced(scene, engine))
+    bad = msgspec.structs.replace(option("BTC-30D-X", 30.0, 101_000, 1), **wrong)
+    engine.apply(InstrumentListed(venue="deribit", received=scene.clock.now(), definition=bad))
+    assert engine.counters["bad_definition"] == 1
+    assert len(priced(scene, engine)) == before
+
+
+def test_two_venues_with_an_index_of_one_name_are_refused(scene: Scene) -> None:
+    engine = running(scene)
+    with pytest.raises(ConfigError, match="btc_usd"):
+        engine.apply(msgspec.structs.replace(scene.index(), venue="another"))
+
+
+def test_nothing_infinite_is_published(scene: Scene) -> None:
+    engine = running(scene)
+    each = next(i for i in scene.instruments() if i.name == ATM)
+    engine.apply(scene.quote(each, bid=math.inf, ask=-math.inf, bid_size=math.inf))
+    engine.apply(VenueMark(venue="deribit", received=scene.clock.now(), instrument=ATM, mark=math.inf))
+    columns = priced(scene, engine).columns()
+    assert not any(np.isinf(columns[name]).any() for name in VALUE_FIELDS)
+
+
+def test_C12_a_stamp_of_zero_is_no_stamp(scene: Scene) -> None:
+    engine = Engine(clock=scene.clock)
+    for event in [*scene.listings(), *(scene.quote(i, exchange_ns=0) for i in scene.instruments())]:
+        engine.apply(event)
+    assert priced(scene, engine)[ATM].iv == pytest.approx(0.6, abs=0.01)
+
+
+def test_a_stamp_far_ahead_shuts_a_row_only_until_the_next_connection(scene: Scene) -> None:
+    engine = running(scene)
+    each = next(i for i in scene.instruments() if i.name == ATM)
+    engine.apply(scene.quote(each, exchange_ns=scene.clock.now().wall_ns + 60 * SECOND))
+    engine.apply(scene.quote(each, bid=0.05))
+    assert engine.counters["quote_out_of_order"] == 1
+    engine.apply(scene.feed("closed", "reset"))
+    engine.apply(scene.quote(each, bid=0.05))
+    assert priced(scene, engine)[ATM].bid == 0.05
+
+
+def test_the_next_deadline_is_no_later_than_the_index_grows_old(scene: Scene) -> None:
+    engine = running(scene)
+    start = scene.clock.now().mono_ns
+    scene.clock.advance(2 * SECOND - SECOND // 10)
+    for quote in scene.quotes():
+        engine.apply(msgspec.structs.replace(quote, index=math.nan))
+    priced(scene, engine)
+    assert engine.next_deadline() == start + 2 * SECOND + 1
+
+
+def test_delta_spot_needs_an_index_as_fresh_as_the_forward(scene: Scene) -> None:
+    engine = running(scene)
+    priced(scene, engine)
+    scene.clock.advance(3 * SECOND)
+    for quote in scene.quotes():
+        engine.apply(msgspec.structs.replace(quote, index=math.nan))
+    row = priced(scene, engine)[ATM]
+    assert row.status is Status.OK
+    assert row.status_of("delta_spot") == (Status.INVALID, Reason.NO_UNDERLYING)
