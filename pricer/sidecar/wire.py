@@ -273,7 +273,7 @@ REASON_TEXTS = Texts(lambda mask: orjson.dumps(Reason(mask).names))
 
 def _listed(texts: Texts, numbers: list[int]) -> orjson.Fragment:
     """A JSON list of texts that repeat: put together, not encoded again."""
-    return orjson.Fragment(b"[%b]" % b",".join([texts[number] for number in numbers]))
+    return orjson.Fragment(b"[%b]" % b",".join(map(texts.__getitem__, numbers)))
 
 
 def _with_nulls(instants: NDArray[np.int64]) -> Any:
