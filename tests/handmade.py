@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pricer.adapters.instruments import SliceKey
 from pricer.clock import Instant, ManualClock
@@ -24,6 +26,8 @@ from pricer.snapshot import (
 )
 
 SECOND = 1_000_000_000
+QUOTE_MAX_AGE = 12 * SECOND
+FORWARD_MAX_AGE = 2 * SECOND
 NOW = Instant(1_795_000_000 * SECOND, 500 * SECOND)  # 2026-11-18 11:06:40 UTC
 NORMAL = NormalDist()
 
@@ -34,22 +38,70 @@ def expiry_in(days: int) -> int:
     return midnight + days * NS_PER_DAY + 8 * 3600 * SECOND
 
 
-def premium(forward: float, strike: float, ttm: float, sigma: float, cp: int) -> float:
+def premium(forward: float, strike: float, ttm: float, sigma: float, cp: float) -> float:
     """Undiscounted Black-76 in the quote currency."""
     s = sigma * math.sqrt(ttm)
     d1 = math.log(forward / strike) / s + 0.5 * s
     return cp * (forward * NORMAL.cdf(cp * d1) - strike * NORMAL.cdf(cp * (d1 - s)))
 
 
-def handmade_block(underlying: str, days: int, forward: float, strikes: list[float]) -> SliceBlock:
+def define(prefix: str, expiry_ns: int, strikes: Sequence[float], underlying: str, venue: str) -> SliceDefinition:
+    """A coin-settled expiry with a call and a put at each strike, named PREFIX-STRIKE-C and -P."""
+    names = tuple(f"{prefix}-{strike:.0f}-{letter}" for strike in strikes for letter in "CP")
+    n = len(names)
+    return SliceDefinition(
+        key=SliceKey(venue, f"{underlying.lower()}_usd", expiry_ns),
+        underlying=underlying,
+        inverse=True,
+        names=names,
+        rows=MappingProxyType({name: row for row, name in enumerate(names)}),
+        strike=np.repeat(np.asarray(strikes, float), 2),
+        cp=np.tile([1.0, -1.0], len(strikes)),
+        tick_size=np.full(n, 0.0001),
+        min_amount=np.full(n, 0.1),
+        contract_size=np.ones(n),
+        settlement_currency=underlying,
+        quote_currency=underlying,
+    )
+
+
+def block_of(
+    definition: SliceDefinition,
+    values: NDArray[np.float64],
+    now: Instant,
+    forward: UnderlyingValue,
+    *,
+    quoted: Instant,
+    fitted: Instant,
+    version: int = 1,
+) -> SliceBlock:
+    """`values` as a block: every row is `OK` and was `quoted` at one moment, and the limits are the usual ones."""
+    n = len(definition)
+    return SliceBlock(
+        definition=definition,
+        values=values,
+        status=np.zeros((len(STATUS_PAIRS), n), np.uint8),
+        reasons=np.zeros((len(STATUS_PAIRS), n), np.uint64),
+        quote_mono_ns=np.full(n, quoted.mono_ns, np.int64),
+        quote_received_ns=np.full(n, quoted.wall_ns, np.int64),
+        quote_exchange_ns=np.full(n, quoted.wall_ns - 5_000_000, np.int64),
+        quote_valid_until_ns=np.full(n, quoted.mono_ns + QUOTE_MAX_AGE, np.int64),
+        model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
+        forward=forward,
+        fitted=fitted,
+        fit=None,
+        computed=now,
+        ttm=ttm_years(definition.key.expiry_ns, now.wall_ns),
+        version=version,
+    )
+
+
+def handmade_block(underlying: str, days: int, forward: float, strikes: Sequence[float]) -> SliceBlock:
     """One expiry, every option quoted two ticks around its value and `OK`."""
-    expiry = expiry_in(days)
-    ttm = ttm_years(expiry, NOW.wall_ns)
-    key = SliceKey("deribit", f"{underlying.lower()}_usd", expiry)
-    pairs = [(strike, cp) for strike in strikes for cp in (1, -1)]
-    names = tuple(f"{underlying}-{days}D-{strike:.0f}-{'C' if cp > 0 else 'P'}" for strike, cp in pairs)
-    values = np.full((len(VALUE_FIELDS), len(pairs)), np.nan)
-    for row, (strike, cp) in enumerate(pairs):
+    definition = define(f"{underlying}-{days}D", expiry_in(days), strikes, underlying, "deribit")
+    ttm = ttm_years(definition.key.expiry_ns, NOW.wall_ns)
+    values = np.full((len(VALUE_FIELDS), len(definition)), np.nan)
+    for row, (strike, cp) in enumerate(zip(definition.strike.tolist(), definition.cp.tolist(), strict=True)):
         k = math.log(strike / forward)
         iv = 0.55 + 0.1 * k * k - 0.05 * k
         value = premium(forward, strike, ttm, iv, cp)
@@ -71,39 +123,8 @@ def handmade_block(underlying: str, days: int, forward: float, strikes: list[flo
         }
         for name, number in numbers.items():
             values[FIELD_INDEX[name], row] = number
-    n = len(pairs)
-    definition = SliceDefinition(
-        key=key,
-        underlying=underlying,
-        inverse=True,
-        names=names,
-        rows=MappingProxyType({name: row for row, name in enumerate(names)}),
-        strike=np.array([strike for strike, _ in pairs]),
-        cp=np.array([float(cp) for _, cp in pairs]),
-        tick_size=np.full(n, 0.0001),
-        min_amount=np.full(n, 0.1),
-        contract_size=np.ones(n),
-        settlement_currency=underlying,
-        quote_currency="USD",
-    )
-    mono = np.full(n, NOW.mono_ns - 300_000_000, np.int64)
-    return SliceBlock(
-        definition=definition,
-        values=values,
-        status=np.zeros((len(STATUS_PAIRS), n), np.uint8),
-        reasons=np.zeros((len(STATUS_PAIRS), n), np.uint64),
-        quote_mono_ns=mono,
-        quote_received_ns=np.full(n, NOW.wall_ns - 300_000_000, np.int64),
-        quote_exchange_ns=np.full(n, NOW.wall_ns - 310_000_000, np.int64),
-        quote_valid_until_ns=mono + 12 * SECOND,
-        model_valid_until_ns=NOW.mono_ns + 2 * SECOND,
-        forward=handmade_price(forward, "venue"),
-        fitted=NOW.plus(-SECOND),
-        fit=None,
-        computed=NOW,
-        ttm=ttm,
-        version=1,
-    )
+    quoted, fitted = NOW.plus(-300_000_000), NOW.plus(-SECOND)
+    return block_of(definition, values, NOW, handmade_price(forward, "venue"), quoted=quoted, fitted=fitted)
 
 
 def handmade_price(value: float, source: str) -> UnderlyingValue:
@@ -113,7 +134,7 @@ def handmade_price(value: float, source: str) -> UnderlyingValue:
         source=source,
         exchange_ns=NOW.wall_ns - 210_000_000,
         received=NOW.plus(-200_000_000),
-        valid_until_ns=NOW.mono_ns + 2 * SECOND,
+        valid_until_ns=NOW.mono_ns + FORWARD_MAX_AGE,
         status=Status.OK,
         reasons=NO_REASON,
     )

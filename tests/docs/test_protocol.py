@@ -16,8 +16,9 @@ from pricer.sidecar.protocol import CODES, Subscribe, gap, key_of, parse
 from pricer.surfaces.arbitrage import Certificate
 from pricer.surfaces.svi import SviParams
 from tests.data import CHECKOUT
+from tests.handmade import SECOND
 from tests.sidecar.serving import running
-from tests.sidecar.snapshots import SECOND, Market, Source
+from tests.sidecar.snapshots import Market, Source
 
 TEXT = (CHECKOUT / "docs" / "protocol.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```json (\S+)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE))

@@ -9,13 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from pricer.adapters.instruments import SliceKey
 from pricer.clock import Clock, Instant
-from pricer.conventions import NO_REASON, NS_PER_DAY, Reason, Status, ttm_years
+from pricer.conventions import NO_REASON, NS_PER_DAY, Reason, Status
 from pricer.snapshot import (
     FIELD_INDEX,
     FIRST_MODEL,
-    STATUS_PAIRS,
     VALUE_FIELDS,
     FeedHealth,
     SliceBlock,
@@ -23,31 +21,13 @@ from pricer.snapshot import (
     Snapshot,
     UnderlyingValue,
 )
-
-SECOND = 1_000_000_000
-QUOTE_MAX_AGE = 12 * SECOND
-FORWARD_MAX_AGE = 2 * SECOND
+from tests.handmade import FORWARD_MAX_AGE, QUOTE_MAX_AGE, block_of, define
 
 
-def define(expiry_ns: int, strikes: int, underlying: str = "BTC", venue: str = "deribit") -> SliceDefinition:
+def listed(expiry_ns: int, strikes: int, underlying: str = "BTC", venue: str = "deribit") -> SliceDefinition:
     """`strikes` strikes around 100,000, a call and a put each."""
-    ladder = 100_000.0 + 1000.0 * (np.arange(strikes) - strikes // 2)
-    names = tuple(f"{underlying}-{expiry_ns // NS_PER_DAY}-{k:.0f}-{cp}" for k in ladder for cp in "CP")
-    rows = len(names)
-    return SliceDefinition(
-        key=SliceKey(venue, f"{underlying.lower()}_usd", expiry_ns),
-        underlying=underlying,
-        inverse=True,
-        names=names,
-        rows={name: i for i, name in enumerate(names)},
-        strike=np.repeat(ladder, 2),
-        cp=np.tile([1.0, -1.0], strikes),
-        tick_size=np.full(rows, 0.0001),
-        min_amount=np.full(rows, 0.1),
-        contract_size=np.ones(rows),
-        settlement_currency=underlying,
-        quote_currency=underlying,
-    )
+    ladder = [100_000.0 + 1000.0 * (i - strikes // 2) for i in range(strikes)]
+    return define(f"{underlying}-{expiry_ns // NS_PER_DAY}", expiry_ns, ladder, underlying, venue)
 
 
 def price(value: float, now: Instant, source: str = "venue") -> UnderlyingValue:
@@ -57,40 +37,22 @@ def price(value: float, now: Instant, source: str = "venue") -> UnderlyingValue:
     )
 
 
-def block_of(definition: SliceDefinition, now: Instant, forward: float, seed: int, version: int = 1) -> SliceBlock:
+def plausible(definition: SliceDefinition, now: Instant, forward: float, seed: int) -> SliceBlock:
     """One expiry with plausible numbers: all OK, but for a deep put without a bid and a call without any quote."""
     rng = np.random.default_rng(seed)
     rows = len(definition)
     values = np.abs(rng.normal(1.0, 0.2, (len(VALUE_FIELDS), rows)))
     values[FIELD_INDEX["mark_iv"]] = values[FIELD_INDEX["iv"]] = 0.6
     values[FIELD_INDEX["delta"]] = definition.cp / (1 + np.exp(definition.cp * (definition.strike - forward) / 5000))
-    status = np.zeros((len(STATUS_PAIRS), rows), np.uint8)
-    reasons = np.zeros((len(STATUS_PAIRS), rows), np.uint64)
+    block = block_of(definition, values, now, price(forward, now), quoted=now, fitted=now)
     one_sided, empty = 1, rows - 2
     values[[FIELD_INDEX["bid"], FIELD_INDEX["bid_iv"], FIELD_INDEX["mid_iv"]], one_sided] = np.nan
-    status[[0, 2], one_sided] = Status.INVALID
-    reasons[[0, 2], one_sided] = Reason.ONE_SIDED
-    status[3, one_sided], reasons[3, one_sided] = Status.DEGRADED, Reason.ONE_SIDED | Reason.EXTRAPOLATED
-    status[:, empty], reasons[:, empty] = Status.INVALID, Reason.NO_QUOTE
+    block.status[[0, 2], one_sided] = Status.INVALID
+    block.reasons[[0, 2], one_sided] = Reason.ONE_SIDED
+    block.status[3, one_sided], block.reasons[3, one_sided] = Status.DEGRADED, Reason.ONE_SIDED | Reason.EXTRAPOLATED
+    block.status[:, empty], block.reasons[:, empty] = Status.INVALID, Reason.NO_QUOTE
     values[:, empty] = np.nan
-    mono = np.full(rows, now.mono_ns, np.int64)
-    return SliceBlock(
-        definition=definition,
-        values=values,
-        status=status,
-        reasons=reasons,
-        quote_mono_ns=mono,
-        quote_received_ns=np.full(rows, now.wall_ns, np.int64),
-        quote_exchange_ns=np.full(rows, now.wall_ns - 5_000_000, np.int64),
-        quote_valid_until_ns=mono + QUOTE_MAX_AGE,
-        model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
-        forward=price(forward, now),
-        fitted=now,
-        fit=None,
-        computed=now,
-        ttm=ttm_years(definition.key.expiry_ns, now.wall_ns),
-        version=version,
-    )
+    return block
 
 
 class Market:
@@ -102,8 +64,8 @@ class Market:
         self.spot = 100_000.0
         now = clock.now()
         day = now.wall_ns // NS_PER_DAY + 1
-        self.definitions = [define((day + 7 * i) * NS_PER_DAY, strikes, underlying) for i in range(expiries)]
-        self.blocks = [block_of(d, now, self.spot + 100.0 * i, i) for i, d in enumerate(self.definitions)]
+        self.definitions = [listed((day + 7 * i) * NS_PER_DAY, strikes, underlying) for i in range(expiries)]
+        self.blocks = [plausible(d, now, self.spot + 100.0 * i, i) for i, d in enumerate(self.definitions)]
         self.feed = FeedHealth("deribit", "main", "live", "", now)
 
     def snapshot(self, reasons: Reason = NO_REASON) -> Snapshot:
@@ -176,8 +138,8 @@ class Market:
 
     def list_strike(self, expiry: int, strikes: int) -> None:
         """The expiry has other options now: its block is another one."""
-        self.definitions[expiry] = define(self.definitions[expiry].key.expiry_ns, strikes)
-        self.blocks[expiry] = block_of(self.definitions[expiry], self.clock.now(), self.spot, 7)
+        self.definitions[expiry] = listed(self.definitions[expiry].key.expiry_ns, strikes)
+        self.blocks[expiry] = plausible(self.definitions[expiry], self.clock.now(), self.spot, 7)
 
 
 class Slot:

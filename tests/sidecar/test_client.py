@@ -13,8 +13,9 @@ from pricer.errors import ConnectError, NotTradable, ProtocolError
 from pricer.sidecar.app import bind, serve
 from pricer.sidecar.client import ServerClock, connect
 from pricer.sidecar.replica import Replica
+from tests.handmade import SECOND
 from tests.sidecar.serving import QUICK, running, stream_of
-from tests.sidecar.snapshots import SECOND, Market, Source
+from tests.sidecar.snapshots import Market, Source
 
 
 async def test_a_client_has_the_numbers_of_the_engine(source: Source, market: Market) -> None:

@@ -11,7 +11,8 @@ from pricer.clock import Instant, ManualClock
 from pricer.config import ServerSection
 from pricer.sidecar.hub import Client, Hub
 from pricer.sidecar.protocol import Refused, StreamKey
-from tests.sidecar.snapshots import SECOND, Market, Source
+from tests.handmade import SECOND
+from tests.sidecar.snapshots import Market, Source
 
 START = Instant(1_795_000_000 * SECOND, 1000 * SECOND)
 SUBSCRIBE = '{"op":"subscribe","channel":"chain","underlying":"BTC"}'

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pricer.sidecar.outbox import Gap, Outbox, Overflow, Text
 from pricer.sidecar.protocol import StreamKey
-from tests.sidecar.snapshots import SECOND
+from tests.handmade import SECOND
 
 BTC, ETH = StreamKey("chain", "deribit", "BTC"), StreamKey("chain", "deribit", "ETH")
 

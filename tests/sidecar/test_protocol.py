@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pricer.config import ServerSection
 from pricer.sidecar.protocol import CODES, Ping, Refused, Session, Subscribe, Unsubscribe, key_of, parse
 from pricer.snapshot import VALUE_FIELDS
-from tests.sidecar.snapshots import SECOND
+from tests.handmade import SECOND
 
 LIMIT = 16_384
 SUBSCRIBE = '{"op":"subscribe","channel":"chain","underlying":"BTC"'

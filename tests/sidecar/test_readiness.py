@@ -11,7 +11,8 @@ from pricer.clock import Instant, ManualClock
 from pricer.conventions import Status
 from pricer.sidecar.readiness import readiness
 from pricer.snapshot import ROW_PAIR
-from tests.sidecar.snapshots import SECOND, Market
+from tests.handmade import SECOND
+from tests.sidecar.snapshots import Market
 
 START = Instant(1_795_000_000 * SECOND, 1000 * SECOND)
 

@@ -15,7 +15,8 @@ from pricer.errors import NotTradable
 from pricer.sidecar import wire
 from pricer.sidecar.replica import Replica
 from pricer.snapshot import FIELD_INDEX, Snapshot
-from tests.sidecar.snapshots import SECOND, Market, is_null_or_finite
+from tests.handmade import SECOND
+from tests.sidecar.snapshots import Market, is_null_or_finite
 
 START = Instant(1_795_000_000 * SECOND, 1000 * SECOND)
 
