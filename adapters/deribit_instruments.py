@@ -23,6 +23,8 @@ _OPTION = re.compile(rf"([A-Z0-9]+)(?:_([A-Z]+))?-{_EXPIRY}-(\d+(?:d\d+)?)-([CP]
 _FUTURE = re.compile(rf"([A-Z0-9]+(?:_[A-Z]+)?)-(?:(PERPETUAL)|{_EXPIRY})", re.ASCII)
 _FAMILY = re.compile(r"[A-Z0-9]+(?:_[A-Z]+)?", re.ASCII)
 _LONGEST_NAME = 64
+# A grammar that we do not know may come; control characters and quotes may not: names are shown to people.
+_NAME = re.compile(rf"[A-Za-z0-9_.\-]{{1,{_LONGEST_NAME}}}", re.ASCII)
 
 # Older words are met in recordings from before January 2026.
 _STATES_OF_2026 = ("open", "settlement", "delivered", "inactive", "locked", "halted", "archivized")
@@ -144,7 +146,7 @@ def instrument_from_wire(item: dict[str, Any], now_ns: int, note: Note) -> Instr
         note("not_an_option")
         return None
     family = name.partition("-")[0]
-    if not is_family(family):
+    if not is_family(family) or _NAME.fullmatch(name) is None:
         note("bad_instrument")
         return None
     base, _, quote = family.partition("_")

@@ -106,6 +106,13 @@ def test_an_inverse_option_is_taken_over_field_by_field() -> None:
     assert (found.tick_at(0.0049), found.tick_at(0.005)) == (0.0001, 0.0005)
 
 
+@pytest.mark.parametrize("name", ["BTC-\r\n\x1b[31m-1-C", "BTC-\u202e1-C", "BTC-<b>-C", "BTC-" + "9" * 61, "BTC-1 2-C"])
+def test_Z06_a_name_that_could_not_be_shown_safely_is_refused(name: str) -> None:
+    found, noted = from_wire(call() | {"instrument_name": name})
+    assert found is None
+    assert noted == {"bad_instrument": 1}
+
+
 def test_a_linear_option_is_settled_in_usdc() -> None:
     found, noted = from_wire(fixture("instruments_usdc")["result"][0])
     assert not noted
