@@ -57,7 +57,8 @@ class FeedLimits:
     close_timeout_s: float = 1.0
     backoff_first_s: float = 0.5
     backoff_cap_s: float = 30.0
-    stable_s: float = 60.0
+    # Long past a full resync (a second or two). With a minute, two hiccups within it cost half a minute in the dark.
+    stable_s: float = 10.0
     burst_s: float = 0.002
     burst_frames: int = 64
 
