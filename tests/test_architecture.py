@@ -1,4 +1,4 @@
-"""Which module may import which: DESIGN's table as code. A new arrow is a design change; say why in its commit.
+"""Which module may import which, as one table. A new arrow is a design change; say why in its commit.
 
 A module obeys the row whose pattern is the longest that fits it, and may always import its own row's modules. The
 standard library is open to all but for the modules of `GATED`, which read the time, draw chance or reach outside.

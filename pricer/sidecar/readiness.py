@@ -1,4 +1,4 @@
-"""When may traffic be sent here? DESIGN.md section 8: the index is fresh and 90 % of the expiries are covered.
+"""When may traffic be sent here? When the index is fresh and 90 % of the expiries are covered.
 
 An expiry is covered with at least 3 OK options on each side of the forward, or with all its listed ones OK.
 """
