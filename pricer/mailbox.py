@@ -67,6 +67,8 @@ class Mailbox:
                     return snapshot
                 if self._closed:
                     raise StopAsyncIteration
+                if self._waiter is not None and not self._waiter[1].done():
+                    raise VolstreamError("a mailbox has one reader, and one waits already: subscribe() makes another")
                 loop = asyncio.get_running_loop()
                 arrived: asyncio.Future[None] = loop.create_future()
                 self._waiter = (loop, arrived)
@@ -94,23 +96,28 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 class Subscription:
-    """A callback that gets every newest snapshot on a thread of its own. `error` says why it was suspended."""
+    """A callback that gets every newest snapshot on a thread of its own. `error` says why it was suspended or ended."""
 
     def __init__(self, callback: Callable[[Snapshot], object], mailbox: Mailbox, stats: Counter[str]) -> None:
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self._callback = callback
         self._mailbox = mailbox
         self._stats = stats
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name="volstream-callback", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop calling; a call that is under way ends by itself."""
+        self._stopped = True
         self._mailbox.close()
 
     def _run(self) -> None:
         failures = 0
-        while (snapshot := self._mailbox.get()) is not None:
+        while failures < MAX_CALLBACK_FAILURES:
+            snapshot = self._next()
+            if snapshot is None:
+                return
             try:
                 self._callback(snapshot)
                 failures = 0
@@ -119,7 +126,15 @@ class Subscription:
                 self.error = error
                 self._stats["callback_errors"] += 1
                 log.warning("a snapshot callback failed (%d in a row)", failures, exc_info=error)
-            if failures >= MAX_CALLBACK_FAILURES:
-                self._stats["callbacks_suspended"] += 1
-                log.error("the callback %r is suspended after %d failures in a row", self._callback, failures)
-                self._mailbox.close()
+        log.error("the callback %r is suspended after %d failures in a row", self._callback, failures)
+        self._stats["callbacks_suspended"] += 1
+        self.close()
+
+    def _next(self) -> Snapshot | None:
+        """The newest snapshot; None when there is nothing more to call for."""
+        try:
+            snapshot = self._mailbox.get()
+        except VolstreamError as error:  # the engine has failed, which its stream has logged
+            self.error = error
+            return None
+        return None if self._stopped else snapshot

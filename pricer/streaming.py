@@ -7,6 +7,7 @@ their own. So neither a blocking callback nor a slow consumer holds up a tick.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import threading
@@ -87,7 +88,9 @@ class Recorder:
             return
         try:
             write(self._writer)
-        except RecordingError as error:
+        except (RecordingError, OSError) as error:
+            with contextlib.suppress(RecordingError, OSError):
+                self._writer.close()
             self._writer = None
             self._stats["recordings_stopped"] += 1
             log.error("the recording has stopped, pricing goes on: %s", error)
@@ -113,6 +116,7 @@ class LiveStream:
         record: RecordingWriter | None = None,
     ) -> None:
         self.stats: Counter[str] = Counter()
+        self.feed_counters: Counter[str] = Counter()  # the feed's own: "attempts", "connections", "closed.<reason>"
         self._recorder = None if record is None else Recorder(record, self.stats)
         self.latencies = Latencies()
         self._feed_of = feed_of
@@ -122,13 +126,15 @@ class LiveStream:
         self._timeout = timeout
         self._latest: Snapshot | None = None
         self._mailboxes: set[Mailbox] = set()
+        self._over = False
+        self._failure: VolstreamError | None = None
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Event | None = None
         self._given_up = threading.Event()
         self._wake: asyncio.Event | None = None
-        self._frames = 0  # since the last snapshot, and when the first of them was read:
+        self._frames = 0  # with news since the last snapshot, and when the first of them was read:
         self._oldest_frame: Instant | None = None
         self._own: Mailbox | None = None
 
@@ -143,12 +149,15 @@ class LiveStream:
         return self._engine
 
     def subscribe(self) -> Mailbox:
-        """A mailbox of its own for one more reader; it starts with the newest snapshot."""
+        """A mailbox of its own for one more reader; it starts with the newest snapshot, and ends with the stream."""
         mailbox = Mailbox(self._forget)
-        with self._lock:
+        with self._lock:  # under the lock no newer snapshot can come before this one
+            if self._latest is not None:
+                mailbox.put(self._latest)
             self._mailboxes.add(mailbox)
-        if self._latest is not None:
-            mailbox.put(self._latest)
+            over = self._over
+        if over:
+            mailbox.close(self._failure)
         return mailbox
 
     def on_snapshot(self, callback: Callable[[Snapshot], object]) -> Subscription:
@@ -159,6 +168,8 @@ class LiveStream:
         return Subscription(callback, self.subscribe(), self.stats)
 
     async def __aenter__(self) -> Self:
+        if self._thread is not None or self._given_up.is_set():
+            raise VolstreamError("a live stream runs once; pricer.live(...) makes another")
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         loop = asyncio.get_running_loop()
         self._own = self.subscribe()
@@ -185,15 +196,18 @@ class LiveStream:
         """Stop feed, engine and thread; nothing is left behind. Safe to call twice, and from any state."""
         self._given_up.set()
         thread, loop, closing = self._thread, self._loop, self._closing
+        if thread is None and self._recorder is not None:
+            self._recorder.close()
         if thread is not None and thread.is_alive():
             if loop is not None and closing is not None:
-                loop.call_soon_threadsafe(closing.set)
+                _tell(loop, closing.set)
             await asyncio.to_thread(thread.join, CLOSE_TIMEOUT_S)
             if thread.is_alive():
                 log.error("the engine's thread did not end within %.0f s", CLOSE_TIMEOUT_S)
-        self._close_mailboxes(None)
+        self._end(None)
 
     def _run(self, caller: asyncio.AbstractEventLoop, started: asyncio.Future[None]) -> None:
+        failure = None
         try:
             warmup(self._between_kernels)  # so that nothing compiles while frames wait
             asyncio.run(self._main(caller, started))
@@ -203,8 +217,10 @@ class LiveStream:
             log.exception("the engine's thread ended")
             failure = error if isinstance(error, VolstreamError) else VolstreamError(f"the engine failed: {error!r}")
             failure.__cause__ = None if failure is error else error
-            caller.call_soon_threadsafe(_settle, started, failure)
-            self._close_mailboxes(failure)
+        if self._recorder is not None:
+            self._recorder.close()
+        self._end(failure)
+        _tell(caller, _settle, started, failure or VolstreamError("the stream was closed before it had started"))
 
     def _between_kernels(self, done: int, total: int, name: str) -> None:
         if self._given_up.is_set():
@@ -213,59 +229,67 @@ class LiveStream:
     async def _main(self, caller: asyncio.AbstractEventLoop, started: asyncio.Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing, self._wake = asyncio.Event(), asyncio.Event()
+        if self._given_up.is_set():  # close() came when there was nothing yet to tell
+            return
         feed = self._feed_of(self._deliver, self._recorder)
+        self.feed_counters = feed.counters
         running = asyncio.create_task(feed.run(), name="feed")
         pricing = asyncio.create_task(self._price_when_due(), name="pricing")
         closing = asyncio.create_task(self._closing.wait(), name="closing")
+        ends = (running, pricing, closing)
+        connecting = asyncio.create_task(_stands(feed, self._timeout), name="connecting")
         try:
-            if self._timeout is not None:
-                await feed.connected(self._timeout)
-            caller.call_soon_threadsafe(_settle, started)
-            done, _ = await asyncio.wait({running, pricing, closing}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {closing}:
+            done, _ = await asyncio.wait({connecting, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if not done & set(ends):
+                connecting.result()
+                _tell(caller, _settle, started)
+                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {closing, connecting}:
                 task.result()
         finally:
             await feed.close()
-            for task in (running, pricing, closing):
+            for task in (connecting, *ends):
                 task.cancel()
-            await asyncio.gather(running, pricing, closing, return_exceptions=True)
-            if self._recorder is not None:
-                self._recorder.close()
+            await asyncio.gather(connecting, *ends, return_exceptions=True)
 
     def _deliver(self, events: list[AnyEvent], now: Instant) -> None:
         """Called by the feed for every frame; what waits behind it is applied before anything is priced."""
         for event in events:
             self._engine.apply(event)
-        self._frames += 1
         self.stats["frames"] += 1
+        if not events:
+            return
+        self._frames += 1
         if self._oldest_frame is None:
             self._oldest_frame = now
         if self._publish == "every_event":
             self._price()
-        elif events and self._wake is not None:
+        if self._wake is not None:
             self._wake.set()
 
     async def _price_when_due(self) -> None:
         assert self._wake is not None
         while True:
-            await self._until_due(self._wake)
+            woken = await self._until_due(self._wake)
             self._wake.clear()
+            if woken and self._publish == "every_event":
+                continue  # priced as it came, which has moved the deadline
             self._price()
             if isinstance(self._publish, int):
                 await asyncio.sleep(self._publish / 1000)
 
-    async def _until_due(self, wake: asyncio.Event) -> None:
-        """Until events came, or silence itself changes a status."""
+    async def _until_due(self, wake: asyncio.Event) -> bool:
+        """Until events came (True), or until silence itself changes a status."""
         deadline = self._engine.next_deadline()
         if deadline is None:
-            await wake.wait()
-            return
+            return await wake.wait()
         wait = (deadline - self._clock.now().mono_ns) / 1e9
         try:
             async with asyncio.timeout(max(wait, 0.0)):
-                await wake.wait()
+                return await wake.wait()
         except TimeoutError:
             self.stats["priced_by_deadline"] += 1
+            return False
 
     def _price(self) -> None:
         informing = Reason.CONFLATED if self._frames > 1 else NO_REASON
@@ -274,8 +298,8 @@ class LiveStream:
             self._recorder.price_mark(now)
         snapshot = self._engine.price(now, informing)
         self.stats["snapshots"] += 1
-        self._latest = snapshot
         with self._lock:
+            self._latest = snapshot
             mailboxes = tuple(self._mailboxes)
         for mailbox in mailboxes:
             mailbox.put(snapshot)
@@ -287,11 +311,26 @@ class LiveStream:
         with self._lock:
             self._mailboxes.discard(mailbox)
 
-    def _close_mailboxes(self, error: VolstreamError | None) -> None:
+    def _end(self, failure: VolstreamError | None) -> None:
+        """No snapshot follows: every reader, present and future, hears so. The first call decides why."""
         with self._lock:
+            if not self._over:
+                self._over, self._failure = True, failure
             mailboxes = tuple(self._mailboxes)
         for mailbox in mailboxes:
-            mailbox.close(error)
+            mailbox.close(self._failure)
+
+
+async def _stands(feed: Feed, timeout: float | None) -> None:  # noqa: ASYNC109 - the feed keeps it, and says why
+    """Until the feed is connected, where that is asked for."""
+    if timeout is not None:
+        await feed.connected(timeout)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
+    """Call on another thread's loop, unless that has ended."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *arguments)
 
 
 def _settle(future: asyncio.Future[None], error: VolstreamError | None = None) -> None:
