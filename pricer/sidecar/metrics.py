@@ -6,9 +6,10 @@ import time
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -17,9 +18,31 @@ from pricer.conventions import Status
 
 if TYPE_CHECKING:
     from pricer.sidecar.hub import Hub
+    from pricer.snapshot import Snapshot
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 CLOSED = ("slow_client", "queue_limit", "bad_messages")
+QUANTILES = (0.5, 0.9, 0.99, 1.0)
+FEED_STATES = ("open", "live", "closed")
+# What is not configured by the operator has no label of its own.
+OTHER = "other"
+
+
+class Ring(Protocol):
+    """The last latencies in nanoseconds, and how many there have been."""
+
+    count: int
+
+    def values(self) -> NDArray[np.int64]: ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A source that counts what it does, as `pricer.live` does; a replay or a test need not."""
+
+    stats: Counts[str]
+    feed_counters: Counts[str]
+    latencies: Ring
 
 
 class Metrics:
@@ -107,21 +130,63 @@ class HubCollector(Collector):
         now = snapshot.clock.now()
         age = (now.mono_ns - snapshot.computed.mono_ns) / 1e9
         yield gauge("volstream_snapshot_age_seconds", "Since the engine last published", age)
-        options = GaugeMetricFamily("volstream_options", "Options by status now", labels=["venue", "status"])
-        counts: Counts[tuple[str, str]] = Counts()
+        yield self._options(snapshot, now.mono_ns)
+        yield from _feeds(snapshot)
+        if isinstance(self._hub.source, Measured):
+            yield from _measured(self._hub.source)
+
+    def _options(self, snapshot: Snapshot, mono_ns: int) -> Metric:
+        options = GaugeMetricFamily(
+            "volstream_options", "Options by status now", labels=["venue", "underlying", "status"]
+        )
+        counts: Counts[tuple[str, str, str]] = Counts()
         for block in snapshot.blocks:
-            late = now.mono_ns > block.model_valid_until_ns
+            late = mono_ns > block.model_valid_until_ns
             status = np.where(late, np.maximum(block.status[-1], np.uint8(Status.STALE)), block.status[-1])
+            known = block.definition.underlying in self._hub.underlyings
+            underlying = block.definition.underlying if known else OTHER
             for code in Status:
-                counts[block.key.venue, code.name] += int((status == code).sum())
-        for (venue, name), count in sorted(counts.items()):
-            options.add_metric([venue, name], count)
-        yield options
-        feeds = GaugeMetricFamily("volstream_feed_live", "Connections that are live", labels=["venue"])
-        live = Counts(feed.venue for feed in snapshot.feeds if feed.state == "live")
-        for venue in sorted({feed.venue for feed in snapshot.feeds}):
-            feeds.add_metric([venue], live[venue])
-        yield feeds
+                counts[block.key.venue, underlying, code.name] += int((status == code).sum())
+        for labels, count in sorted(counts.items()):
+            options.add_metric(labels, count)
+        return options
+
+
+def _feeds(snapshot: Snapshot) -> Iterable[Metric]:
+    feeds = GaugeMetricFamily("volstream_feeds", "Connections to venues by state", labels=["venue", "state"])
+    states = Counts((feed.venue, feed.state) for feed in snapshot.feeds)
+    for venue in sorted({feed.venue for feed in snapshot.feeds}):
+        for state in FEED_STATES:
+            feeds.add_metric([venue, state], states[venue, state])
+    yield feeds
+
+
+def _measured(source: Measured) -> Iterable[Metric]:
+    """How fast and how often the engine publishes, and what its connection went through."""
+    latencies = source.latencies.values()
+    quantiles = GaugeMetricFamily(
+        "volstream_frame_to_snapshot_seconds",
+        "From the socket read of a snapshot's oldest frame to its publication, over the last snapshots",
+        labels=["quantile"],
+    )
+    if len(latencies):
+        for quantile, ns in zip(QUANTILES, np.quantile(latencies, QUANTILES), strict=True):
+            quantiles.add_metric([f"{quantile:g}"], float(ns) / 1e9)
+    yield quantiles
+    stats, feed = source.stats, source.feed_counters
+    yield CounterMetricFamily("volstream_frames", "Frames received from venues", value=stats["frames"])
+    yield CounterMetricFamily("volstream_snapshots", "Snapshots published", value=stats["snapshots"])
+    yield CounterMetricFamily(
+        "volstream_callback_errors", "Failures of snapshot callbacks", value=stats["callback_errors"]
+    )
+    yield CounterMetricFamily("volstream_feed_attempts", "Connections tried", value=feed["attempts"])
+    yield CounterMetricFamily("volstream_feed_connections", "Connections made", value=feed["connections"])
+    lost = CounterMetricFamily("volstream_feed_lost", "Connections lost or not made", labels=["reason"])
+    for key, count in sorted(feed.copy().items()):
+        word, _, reason = key.partition(".")
+        if word == "closed":
+            lost.add_metric([reason], count)
+    yield lost
 
 
 def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

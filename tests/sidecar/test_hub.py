@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -9,8 +10,9 @@ import pytest
 
 from pricer.clock import Instant, ManualClock
 from pricer.config import ServerSection
-from pricer.sidecar.hub import Client, Hub
+from pricer.sidecar.hub import Client, Hub, SnapshotSource
 from pricer.sidecar.protocol import Refused, StreamKey
+from pricer.streaming import Latencies
 from tests.handmade import SECOND
 from tests.sidecar.snapshots import Market, Source
 
@@ -250,11 +252,42 @@ def test_V12_metrics_have_bounded_labels_and_name_no_instrument() -> None:
     bench.say(client, "nonsense")
     bench.tick()
     text = bench.hub.metrics.text().decode()
-    assert "BTC" not in text
+    assert "BTC-" not in text
     assert len([line for line in text.splitlines() if not line.startswith("#")]) < 200
-    assert 'volstream_options{status="OK",venue="deribit"} 54.0' in text
+    assert 'volstream_options{status="OK",underlying="BTC",venue="deribit"} 54.0' in text
+    assert 'volstream_feeds{state="live",venue="deribit"} 1.0' in text
+    assert 'volstream_feeds{state="closed",venue="deribit"} 0.0' in text
     for name in ("volstream_queue_bytes", "volstream_queue_hard_limit_bytes", "volstream_clients_limit"):
         assert f"\n{name} " in text
+
+
+def test_V12_underlyings_that_nobody_configured_share_a_label() -> None:
+    bench = Bench()
+    bench.hub.underlyings = ("ETH",)
+    assert 'volstream_options{status="OK",underlying="other",venue="deribit"} 54.0' in bench.hub.metrics.text().decode()
+
+
+def test_a_source_that_counts_is_measured() -> None:
+    bench = Bench()
+    assert "volstream_frame_to_snapshot_seconds{" not in bench.hub.metrics.text().decode()
+    bench.hub.source = MeasuredSource(bench.hub.source)
+    text = bench.hub.metrics.text().decode()
+    assert 'volstream_frame_to_snapshot_seconds{quantile="1"} 0.004' in text
+    assert "volstream_frames_total 7.0" in text
+    assert 'volstream_feed_lost_total{reason="reset"} 2.0' in text
+    assert "volstream_feed_connections_total 3.0" in text
+
+
+class MeasuredSource:
+    """What `pricer.live` has besides its snapshots."""
+
+    def __init__(self, source: SnapshotSource) -> None:
+        self.latest = source.latest
+        self.subscribe = source.subscribe
+        self.stats = Counter(frames=7)
+        self.feed_counters = Counter({"connections": 3, "closed.reset": 2})
+        self.latencies = Latencies()
+        self.latencies.add(4_000_000)
 
 
 def test_a_polled_chain_is_encoded_once_an_interval() -> None:
