@@ -50,6 +50,10 @@ class NotTradable(VolstreamError):
     def __init__(self, what: str, status: Any, reasons: Any, age_ns: int | None) -> None:
         age = "never arrived" if age_ns is None else f"{age_ns / 1e9:.3f} s old"
         super().__init__(f"{what} is {status.name}: {reasons.label or 'no reason given'} (input {age})")
+        self._what = what
         self.status = status
         self.reasons = reasons
         self.age_ns = age_ns
+
+    def __reduce__(self) -> tuple[Any, ...]:  # an exception is otherwise made again from its message alone
+        return type(self), (self._what, self.status, self.reasons, self.age_ns)

@@ -94,7 +94,7 @@ class UnderlyingValue:
         return None if self.received is None else now.mono_ns - self.received.mono_ns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SliceDefinition:
     """What does not change from tick to tick: the options of one expiry, sorted by strike, calls before puts."""
 
@@ -115,7 +115,7 @@ class SliceDefinition:
         return len(self.names)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SliceBlock:
     """One expiry at one moment.
 
@@ -154,7 +154,9 @@ class SliceBlock:
 class Row:
     """One option of a snapshot. Plain attributes give a number only while it is `OK` by the reader's own clock.
 
-    `row.delta` raises `NotTradable` otherwise; `row.get("delta", allow={Status.OK, Status.DEGRADED})` gives None.
+    `row.delta` raises `NotTradable` otherwise, and so does `hasattr(row, "delta")`: only an unknown field is absent.
+    `row.get("delta", allow={Status.OK, Status.DEGRADED})` gives None. Rows of one snapshot are equal where they are the
+    same option; they can be hashed, copied and pickled.
     """
 
     snapshot: Snapshot
@@ -192,7 +194,8 @@ class Row:
         return self.block.model_valid_until_ns
 
     def status_of(self, name: str) -> tuple[Status, Reason]:
-        """Status and reasons of one field, now."""
+        """Status and reasons of one field, now. An unknown field is an AttributeError."""
+        _check_field(name)
         pair = QUOTE_IV_FIELDS.index(name) if name in QUOTE_IV_FIELDS else ROW_PAIR
         absent = np.isnan(self.block.values[FIELD_INDEX[name], self.index])
         if name in VENUE_FIELDS:
@@ -214,6 +217,7 @@ class Row:
 
     def age_ns(self, name: str = "iv") -> int | None:
         """Age of the oldest input of a field, in nanoseconds; None where an input never arrived."""
+        _check_field(name)
         now = self.snapshot.clock.now()
         if name in VENUE_FIELDS or name in QUOTE_IV_FIELDS:
             mono = int(self.block.quote_mono_ns[self.index])
@@ -226,8 +230,6 @@ class Row:
 
     def get(self, name: str, allow: Collection[Status] = OK_ONLY) -> float | None:
         """The field where its status is in `allow`, else None. An unknown field is an AttributeError."""
-        if name not in FIELD_INDEX:
-            raise AttributeError(f"no field {name!r}; the fields are {', '.join(VALUE_FIELDS)}")
         status, _ = self.status_of(name)
         value = float(self.block.values[FIELD_INDEX[name], self.index])
         return None if status not in allow or np.isnan(value) else value
@@ -254,7 +256,7 @@ class FeedHealth:
     since: Instant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """Everything the engine knows at `computed`, consistent under one `version`.
 
@@ -288,6 +290,10 @@ class Snapshot:
         except KeyError:
             raise UnknownInstrument(f"no instrument {name!r} among the {len(self._rows)} of this snapshot") from None
         return Row(self, block, index)
+
+    def __repr__(self) -> str:
+        of = ", ".join(self.underlyings) or "nothing yet"
+        return f"<Snapshot {self.version}: {len(self)} options of {of}>"
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows
@@ -445,6 +451,11 @@ class Snapshot:
             out[start:stop] = value_of(block)
             start = stop
         return out
+
+
+def _check_field(name: str) -> None:
+    if name not in FIELD_INDEX:
+        raise AttributeError(f"no field {name!r}; the fields are {', '.join(VALUE_FIELDS)}")
 
 
 def _joined(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import msgspec
 import numpy as np
@@ -672,3 +674,27 @@ def test_delta_spot_needs_an_index_as_fresh_as_the_forward(scene: Scene) -> None
     row = priced(scene, engine)[ATM]
     assert row.status is Status.OK
     assert row.status_of("delta_spot") == (Status.INVALID, Reason.NO_UNDERLYING)
+
+
+def test_a_row_is_a_value_that_can_be_compared_hashed_copied_and_pickled(scene: Scene) -> None:
+    snapshot = priced(scene, running(scene))
+    row = snapshot[ATM]
+    assert {row, snapshot[ATM]} == {row}
+    assert row != snapshot["BTC-30D-105000-C"]
+    assert row != priced(scene, running(scene))[ATM]
+    for again in (copy.copy(row), copy.deepcopy(row), pickle.loads(pickle.dumps(row))):
+        assert (again.name, again.delta, again.status) == (row.name, row.delta, row.status)
+    assert len(repr(snapshot)) < 80
+
+
+def test_a_stale_number_is_a_refusal_and_an_unknown_one_is_absent(scene: Scene) -> None:
+    row = priced(scene, running(scene))[ATM]
+    scene.clock.advance(3 * SECOND)
+    with pytest.raises(NotTradable) as refused:
+        hasattr(row, "delta")
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert (str(again), again.status, again.age_ns) == (str(refused.value), Status.STALE, 3 * SECOND)
+    assert not hasattr(row, "_repr_html_")
+    for ask in (row.get, row.status_of, row.age_ns):
+        with pytest.raises(AttributeError, match="nonsense"):
+            ask("nonsense")
