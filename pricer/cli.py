@@ -6,12 +6,15 @@ Commands import what they need when they run, so that `--help` and `--version` a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +26,7 @@ from pricer.errors import ConfigError, VolstreamError
 from pricer.expiries import parse_expiry
 
 OK, FAILED, WRONG_USE = 0, 1, 2
+INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt
 DEFAULT_SIDECAR = "http://127.0.0.1:8765"
 
 # The extra that brings an optional module, for the one line that says what to install.
@@ -57,12 +61,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        code = app(args=words, prog_name="volstream", standalone_mode=False)
+        with _interrupted_by_sigterm():
+            code = app(args=words, prog_name="volstream", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
     except (UsageError, typer.Abort, VolstreamError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if debug:
             raise
         code = _report(error)
     sys.exit(code if isinstance(code, int) else OK)
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Until a command has handlers of its own SIGTERM is what Ctrl-C is: a clear end with a line and exit code 1."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report(error: BaseException) -> int:

@@ -33,6 +33,7 @@ from pricer.viewer import Chains, LocalChains, Viewer
 
 STATUS_EVERY_S = 10.0
 NOT_READY_EVERY_S = 5.0
+LOG_EVERY_S = 10.0  # FAULTS I11: a fault that repeats writes one line in this time
 VENUES = ("deribit",)
 
 
@@ -266,6 +267,7 @@ def logging_beside(screen: bool) -> Iterator[None]:
     """Warnings go to stderr; while a screen is shown they wait, so that they do not write over it."""
     waiting = _Waiting()
     handler: logging.Handler = waiting if screen else logging.StreamHandler()
+    handler.addFilter(Seldom())
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -275,6 +277,31 @@ def logging_beside(screen: bool) -> Iterator[None]:
         root.removeHandler(handler)
         for line in waiting.lines:
             print(line, file=sys.stderr)
+
+
+class Seldom(logging.Filter):
+    """Lets a message pass once in `every_s`, by its logger and its words before the values; then with a count."""
+
+    MOST = 1000
+
+    def __init__(self, every_s: float = LOG_EVERY_S, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s, self._monotonic = every_s, monotonic
+        self._passed: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether `record` is to be written."""
+        key, now = (record.name, str(record.msg)), self._monotonic()
+        at, suppressed = self._passed.get(key, (-math.inf, 0))
+        if now - at < self._every_s:
+            self._passed[key] = at, suppressed + 1
+            return False
+        if len(self._passed) >= self.MOST:
+            self._passed.clear()
+        self._passed[key] = now, 0
+        if suppressed:
+            record.msg, record.args = f"{record.getMessage()} ({suppressed} more like it before)", None
+        return True
 
 
 class _Waiting(logging.Handler):

@@ -331,3 +331,26 @@ def test_doctor_exits_1_when_a_check_fails(volstream: Any, monkeypatch: pytest.M
     outcome = volstream("doctor", "--json")
     assert outcome.code == 1
     assert json.loads(outcome.out)[1]["state"] == "failed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_a_command_has_begun_is_one_line_and_exit_code_1(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "app", lambda **_: signal.raise_signal(number))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["demo"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "volstream: interrupted\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_typers_own_code_for_an_interrupt_is_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "app", lambda **_: cli.INTERRUPTED)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["demo"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "volstream: interrupted\n"
