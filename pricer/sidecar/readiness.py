@@ -40,7 +40,16 @@ def readiness(snapshot: Snapshot | None, venue: str, underlyings: Collection[str
     missing: list[str] = []
     for underlying in underlyings:
         missing += [f"{venue} {underlying}: {what}" for what in _missing(snapshot.of(underlying, venue))]
-    return Readiness(tuple(missing))
+    return Readiness(tuple(_lost(snapshot, venue) + missing if missing else ()))
+
+
+def _lost(snapshot: Snapshot, venue: str) -> list[str]:
+    """The likely cause of all the rest."""
+    return [
+        f"{venue}: no connection ({feed.reason})"
+        for feed in snapshot.feeds
+        if feed.venue == venue and feed.state == "closed"
+    ]
 
 
 def _missing(snapshot: Snapshot) -> list[str]:

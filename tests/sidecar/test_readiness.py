@@ -88,3 +88,14 @@ def test_V11_silence_ends_readiness(market: Market) -> None:
 def test_every_configured_underlying_counts(market: Market) -> None:
     assert readiness(market.snapshot(), "deribit", ["BTC", "ETH"]).missing == ("deribit ETH: no options are known yet",)
     assert readiness(None, "deribit", ["BTC"]).missing == ("deribit: nothing has been computed yet",)
+
+
+def test_a_lost_connection_is_named_first_as_the_cause(market: Market) -> None:
+    market.feed = replace(market.feed, state="closed", reason="refused")
+    assert missing(market) == ()
+    spoil(market, 0, slice(None))
+    spoil(market, 1, slice(None))
+    assert missing(market)[:2] == (
+        "deribit: no connection (refused)",
+        "deribit BTC: 8 of 10 expiries are covered, 9 are needed",
+    )
