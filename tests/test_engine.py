@@ -698,3 +698,18 @@ def test_a_stale_number_is_a_refusal_and_an_unknown_one_is_absent(scene: Scene) 
     for ask in (row.get, row.status_of, row.age_ns):
         with pytest.raises(AttributeError, match="nonsense"):
             ask("nonsense")
+
+
+@pytest.mark.parametrize("times", [3.0, 10.0, 100.0])
+def test_D02_an_absurd_ask_is_shown_and_moves_the_surface_by_less_than_a_tenth_of_a_point(
+    scene: Scene, times: float
+) -> None:
+    engine = running(scene)
+    before = priced(scene, engine).columns()["iv"]
+    each = next(i for i in scene.instruments() if i.name == "BTC-30D-110000-C")
+    fair = scene.quote(each).ask
+    engine.apply(scene.quote(each, ask=times * fair))
+    snapshot = priced(scene, engine)
+    assert snapshot[each.name].ask == times * fair
+    assert snapshot[each.name].status_of("mid_iv")[0] is not Status.OK
+    assert np.abs(snapshot.columns()["iv"] - before).max() < 0.001
