@@ -63,7 +63,7 @@ def _sweep(problems: Sequence[SliceProblem], rows: list[Array], epsilon: float, 
     for i in reversed(order) if downwards else order:
         problem = problems[i]
         below, above = _neighbours(rows, i)
-        fit_hard(problem.selection.observations, problem.ttm, below, above, NONE, 0, NONE, NONE, epsilon, rows[i])
+        fit_hard(problem.selection.observations, problem.ttm, below, above, NONE, NONE, NONE, epsilon, rows[i])
 
 
 def _neighbours(rows: Sequence[Array], i: int) -> tuple[Array, Array]:

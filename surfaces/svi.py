@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ from pricer.surfaces.smile import Array, like_input
 
 # Lee (2004), "The moment formula": total variance grows at most like 2·|k|.
 LEE_SLOPE = 2.0
+
+_W, _SLOPE, _BEND, _G = range(4)  # rows of what `_curve_chain` writes
 
 
 class SviParams(NamedTuple):
@@ -52,19 +54,19 @@ class SviSmile:
 
     def total_variance(self, k: npt.ArrayLike) -> Array:
         """w(k) = sigma²·ttm."""
-        return self._evaluated(_total_variance, k)
+        return self._evaluated(_W, k)
 
     def dw(self, k: npt.ArrayLike) -> Array:
         """w′(k)."""
-        return self._evaluated(_dw, k)
+        return self._evaluated(_SLOPE, k)
 
     def d2w(self, k: npt.ArrayLike) -> Array:
         """w″(k)."""
-        return self._evaluated(_d2w, k)
+        return self._evaluated(_BEND, k)
 
     def durrleman_g(self, k: npt.ArrayLike) -> Array:
         """g(k) of Gatheral and Jacquier (2014), eq. 2.1: no butterfly arbitrage where g >= 0 on the whole line."""
-        return self._evaluated(_durrleman_g, k)
+        return self._evaluated(_G, k)
 
     def iv(self, strikes: npt.ArrayLike) -> Array:
         """Black volatility at each strike; NaN where the strike is not positive or the smile has w < 0."""
@@ -75,7 +77,7 @@ class SviSmile:
 
     def fill_iv(self, strikes: Array, out: Array) -> None:
         """`iv` of a contiguous float64 array into `out`, in one compiled call: the engine's column."""
-        iv_chain(*self.params, strikes, self.forward, self.ttm, out)
+        iv_chain(*self.params, _read_only(strikes), self.forward, self.ttm, out)
 
     def density(self, strikes: npt.ArrayLike) -> Array:
         """Risk-neutral density of the price at expiry, per unit of strike; negative where there is arbitrage."""
@@ -95,16 +97,23 @@ class SviSmile:
         """(c₋, c₊): by how much w rises per unit of k far to the left and far to the right."""
         return self.params.b * (1.0 - self.params.rho), self.params.b * (1.0 + self.params.rho)
 
-    def _evaluated(self, function: Any, k: npt.ArrayLike) -> Array:
+    def _evaluated(self, row: int, k: npt.ArrayLike) -> Array:
         k, shape = _flat(k)
-        out = np.empty(k.size)
-        function(*self.params, k, out)
-        return like_input(out, shape)
+        out = np.empty((4, k.size))
+        _curve_chain(*self.params, k, out)
+        return like_input(out[row], shape)
 
 
 def _flat(values: npt.ArrayLike) -> tuple[Array, tuple[int, ...]]:
     array = np.asarray(values, dtype=np.float64)
-    return np.ascontiguousarray(array).reshape(-1), array.shape
+    return _read_only(np.ascontiguousarray(array).reshape(-1)), array.shape
+
+
+def _read_only(values: Array) -> Array:
+    # As the engine's static columns are: to Numba another type, and every type is compiled for by itself.
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 @kernel
@@ -152,28 +161,12 @@ def iv_chain(
 
 
 @kernel
-def _total_variance(a: float, b: float, rho: float, m: float, sigma: float, k: Array, out: Array) -> None:
-    for i in range(k.size):
-        out[i] = value(a, b, rho, m, sigma, k[i])[0]
-
-
-@kernel
-def _dw(a: float, b: float, rho: float, m: float, sigma: float, k: Array, out: Array) -> None:
-    for i in range(k.size):
-        out[i] = value(a, b, rho, m, sigma, k[i])[1]
-
-
-@kernel
-def _d2w(a: float, b: float, rho: float, m: float, sigma: float, k: Array, out: Array) -> None:
-    for i in range(k.size):
-        out[i] = value(a, b, rho, m, sigma, k[i])[2]
-
-
-@kernel
-def _durrleman_g(a: float, b: float, rho: float, m: float, sigma: float, k: Array, out: Array) -> None:
+def _curve_chain(a: float, b: float, rho: float, m: float, sigma: float, k: Array, out: Array) -> None:
+    """w, w′, w″ and g at every k into the rows `_W`, `_SLOPE`, `_BEND` and `_G` of `out`."""
     for i in range(k.size):
         w, slope, bend = value(a, b, rho, m, sigma, k[i])
-        out[i] = durrleman(w, slope, bend, k[i])
+        out[_W, i], out[_SLOPE, i], out[_BEND, i] = w, slope, bend
+        out[_G, i] = durrleman(w, slope, bend, k[i])
 
 
 @kernel

@@ -81,7 +81,7 @@ def fit_certified(
     epsilon = first_epsilon
     while epsilon > EPSILON * 0.5 and first_epsilon > EPSILON * 1.5:
         for _ in range(_PATIENCE):
-            steps = fit_hard(observations, ttm, below, above, extra, witnesses, centre, stiffness, epsilon, params)[1]
+            steps = fit_hard(observations, ttm, below, above, extra[:0], centre, stiffness, epsilon, params)[1]
             total += steps
             if steps < _STEPS:
                 break
@@ -94,7 +94,7 @@ def fit_certified(
             if evidence[3 + 2 * condition] < math.inf and (attempt == 1 or evidence[condition] == 0.0):
                 extra[witnesses] = evidence[4 + 2 * condition]
                 witnesses += 1
-        total += fit_hard(observations, ttm, below, above, extra, witnesses, centre, stiffness, epsilon, params)[1]
+        total += fit_hard(observations, ttm, below, above, extra[:witnesses], centre, stiffness, epsilon, params)[1]
         if certify_svi(params, below, above, evidence):
             return attempt, total
         epsilon *= 0.1
@@ -134,7 +134,6 @@ def fit_hard(
     below: Array,
     above: Array,
     extra: Array,
-    extras: int,
     centre: Array,
     stiffness: Array,
     epsilon: float,
@@ -143,11 +142,11 @@ def fit_hard(
     """Improve `params` (raw a, b, rho, m, sigma: the start and the result); (objective, steps taken).
 
     `observations` are those of `quotes.Selection`. `below` and `above` are the neighbours' raw parameters, empty where
-    there is none; the first `extras` of `extra` are more grid points; `centre` and `stiffness` a prior in the
+    there is none; `extra` are more grid points; `centre` and `stiffness` a prior in the
     coordinates of p (both empty for none; units: w at the money for a, its root for m, 1 for the logarithms).
     """
     unit = math.sqrt(max(value(params[0], params[1], params[2], params[3], params[4], 0.0)[0], 1e-10))
-    grid = _grid(params, below, above, extra, extras)
+    grid = _grid(params, below, above, extra)
     limits = _wing_limits(below, above)
     p, trial, step = np.empty(_SIZE), np.empty(_SIZE), np.empty(_SIZE)
     gradient, trial_gradient = np.empty(_SIZE), np.empty(_SIZE)
@@ -211,15 +210,15 @@ def _advance(p: Array, step: Array, unit: float, trial: Array) -> None:
 
 
 @kernel
-def _grid(params: Array, below: Array, above: Array, extra: Array, extras: int) -> Array:
+def _grid(params: Array, below: Array, above: Array, extra: Array) -> Array:
     """Rows (k, lower limit of w over its scale, 1/scale, 1/upper limit) over which w is constrained."""
-    size = _OWN_NODES + extras + (_NEIGHBOUR_NODES if below.size else 0) + (_NEIGHBOUR_NODES if above.size else 0)
+    size = _OWN_NODES + extra.size + (_NEIGHBOUR_NODES if below.size else 0) + (_NEIGHBOUR_NODES if above.size else 0)
     grid = np.empty((size, 4))
     used = 0
     for source in (params, below, above):
         if source.size:
             used = _hyperbola_nodes(source, _OWN_NODES if used == 0 else _NEIGHBOUR_NODES, grid, used)
-    for j in range(extras):
+    for j in range(extra.size):
         grid[used + j, _NODE] = extra[j]
     for j in range(size):
         k = grid[j, _NODE]

@@ -34,11 +34,8 @@ def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
     def read() -> None:
         smile = surface[0].smiles[0]
         assert smile is not None
-        fixed = strikes.copy()  # as the engine's static columns are: to Numba another type
-        fixed.flags.writeable = False
-        for column in (strikes, fixed):
-            smile.fill_iv(column, np.empty(column.size))
-        for method in ("iv", "density", "total_variance", "dw", "d2w", "durrleman_g"):
-            getattr(smile, method)(strikes)
+        smile.fill_iv(strikes, np.empty(strikes.size))
+        smile.density(strikes)
+        smile.total_variance(strikes)  # and with it all derivatives
 
     return [("surface fit", fit), ("surface update", update), ("smile values", read)]
