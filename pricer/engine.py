@@ -314,16 +314,17 @@ class Engine:
             if expiry.expired or now.wall_ns >= expiry.key.expiry_ns:
                 self._price_expired(expiry, now)
                 continue
-            settings = self.settings
-            forward = expiry.forward.published(
-                expiry.family.index, now, settings.forward_max_age_ns, settings.quote_max_age_ns
-            )
+            limits = self.settings.forward_max_age_ns, self.settings.quote_max_age_ns
+            forward = expiry.forward.published(expiry.family.index, now, *limits)
             self._touch_newly_stale(expiry, now)
             changed = len(expiry.chain.dirty_rows) > 0 or expiry.family.keeper.has_waited(expiry.key.expiry_ns, now)
             if changed:
-                price_quotes(expiry.chain, now.mono_ns - settings.quote_max_age_ns, settings.wide_spread_iv)
+                self._price_quotes(expiry, now)
             works.append(_Work(expiry, forward, ttm_years(expiry.key.expiry_ns, now.wall_ns), changed))
         return works
+
+    def _price_quotes(self, expiry: _Expiry, now: Instant) -> None:
+        price_quotes(expiry.chain, now.mono_ns - self.settings.quote_max_age_ns, self.settings.wide_spread_iv)
 
     def _refit(self, works: list[_Work], now: Instant) -> None:
         """The smiles whose quotes changed, one step a family."""
@@ -396,6 +397,7 @@ class Engine:
             self._remove(expiry)
         elif not expiry.expired:
             expiry.expired = True
+            self._price_quotes(expiry, now)  # those of the last moment: what is frozen belongs together
             expiry.family.keeper.drop(expiry.key.expiry_ns)
             expiry.chain.expire()
             last = block.forward

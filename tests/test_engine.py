@@ -713,3 +713,19 @@ def test_D02_an_absurd_ask_is_shown_and_moves_the_surface_by_less_than_a_tenth_o
     assert snapshot[each.name].ask == times * fair
     assert snapshot[each.name].status_of("mid_iv")[0] is not Status.OK
     assert np.abs(snapshot.columns()["iv"] - before).max() < 0.001
+
+
+def test_N02_a_quote_of_the_last_moment_is_frozen_with_its_own_volatilities() -> None:
+    scene = Scene(expiry_days=(1.0,))
+    engine = running(scene)
+    scene.clock.advance(NS_PER_DAY - SECOND)
+    for event in [scene.index(), *scene.quotes()]:
+        engine.apply(event)
+    priced(scene, engine)
+    atm = next(i for i in scene.instruments() if i.name == "BTC-1D-100000-C")
+    engine.apply(scene.quote(atm, bid=math.nan))
+    scene.clock.advance(SECOND)
+    row = priced(scene, engine)[atm.name]
+    assert row.get("bid", allow=set(Status)) is None
+    assert row.status_of("mid_iv") == (Status.INVALID, Reason.ONE_SIDED | Reason.EXPIRED)
+    assert row.get("mid_iv", allow=set(Status)) is None
