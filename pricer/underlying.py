@@ -120,7 +120,8 @@ def rated(
     valid_until = received.mono_ns + max_age_ns
     if suspect:
         status, reasons = Status.STALE, Reason.UNDERLYING_STALE | Reason.RESYNCING
-        valid_until = min(valid_until, now.mono_ns)
+        # Before now, not at it: a limit that is still to pass would be a deadline, again at every pricing.
+        valid_until = min(valid_until, now.mono_ns - 1)
     elif now.mono_ns > valid_until:
         status, reasons = Status.STALE, Reason.UNDERLYING_STALE
     else:
