@@ -113,9 +113,10 @@ class Tap(Protocol):
 
 
 class Backoff:
-    """Delays between attempts: full jitter below a ceiling that doubles, and forgets only after a stable connection.
+    """Delays between attempts: full jitter below a ceiling that doubles with each failure.
 
-    A connection that comes and goes (FAULTS T11) therefore is tried ever more rarely, however often it opens.
+    Refused attempts are forgotten when one succeeds: a drop after an outage is retried at once. Connections that did
+    not last are forgotten only by one that does: what comes and goes (FAULTS T11) is tried ever more rarely.
     """
 
     def __init__(self, rng: random.Random, *, first_s: float, cap_s: float, stable_s: float) -> None:
@@ -123,20 +124,25 @@ class Backoff:
         self._first_s = first_s
         self._cap_s = cap_s
         self._stable_ns = int(stable_s * NS_PER_SECOND)
-        self._failures = 0
+        self._refusals = 0
+        self._drops = 0
         self._opened_ns: int | None = None
 
     def opened(self, now_ns: int) -> None:
         """A connection stands since now."""
         self._opened_ns = now_ns
+        self._refusals = 0
 
     def next_delay_s(self, now_ns: int) -> float:
         """How long to wait after the connection, or the attempt, that has just ended."""
         if self._opened_ns is not None and now_ns - self._opened_ns >= self._stable_ns:
-            self._failures = 0
+            self._drops = 0
+        ceiling_s = min(self._cap_s, self._first_s * 2.0 ** min(self._refusals + self._drops, 32))
+        if self._opened_ns is None:
+            self._refusals += 1
+        else:
+            self._drops += 1
         self._opened_ns = None
-        ceiling_s = min(self._cap_s, self._first_s * 2.0 ** min(self._failures, 32))
-        self._failures += 1
         return self._rng.uniform(0.0, ceiling_s)
 
 

@@ -114,15 +114,14 @@ def test_T11_a_flapping_connection_is_tried_ever_more_rarely() -> None:
 
 
 def test_T11_a_stable_connection_resets_the_back_off() -> None:
-    found = delays(random.Random(3), [0.0] * 10 + [9.0, 11.0])
+    found = delays(random.Random(3), [3.0] * 10 + [9.0, 11.0])
     assert found[-1] <= 0.5
-    assert max(delays(random.Random(seed), [0.0] * 10 + [9.0])[-1] for seed in range(20)) > 0.5
+    assert max(delays(random.Random(seed), [3.0] * 10 + [9.0])[-1] for seed in range(20)) > 0.5
 
 
-def test_T02_a_drop_soon_after_an_outage_is_retried_at_once() -> None:
+def test_T02_a_drop_after_an_outage_is_retried_at_once() -> None:
     for seed in range(20):
-        outage_then_two_drops = delays(random.Random(seed), [0.0] * 6 + [20.0, 20.0])
-        assert max(outage_then_two_drops[-2:]) <= 0.5
+        assert delays(random.Random(seed), [0.0] * 6 + [3.0])[-1] <= 0.5
 
 
 async def test_a_retry_after_is_honoured() -> None:
