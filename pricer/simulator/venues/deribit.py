@@ -258,7 +258,8 @@ class DeribitServer:
                 self._send(readers, f"instrument.{event}.{of_kind}.{of_currency}", data)
 
     def _send(self, readers: Readers, channel: str, data: object) -> None:
-        connections = readers.get(channel)
+        # Asyncio would log each write to a connection that is lost already.
+        connections = [each for each in readers.get(channel, ()) if not each.transport.is_closing()]
         if connections:
             broadcast(connections, encode(channel, data).decode())
             self.sent += len(connections)

@@ -316,6 +316,18 @@ async def test_dropped_connections_end_without_a_closing_handshake(make_bench: M
         assert (await ask(again, "public/test"))["result"]["version"]
 
 
+async def test_I11_nothing_is_written_to_a_connection_that_is_lost(
+    make_bench: MakeBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = await make_bench()
+    async with client(bench) as ws:
+        await ask(ws, "public/subscribe", channels=tickers(bench, count=200))
+        bench.server.faults.drop_connections(reset=True)
+        bench.tick(10)
+        await asyncio.sleep(0)
+    assert [line for line in caplog.messages if "socket.send() raised" in line] == []
+
+
 @pytest.mark.parametrize("frame", ["{", "null", b"\x00\xff", "x" * 200_000])
 async def test_any_frame_can_be_sent(make_bench: MakeBench, frame: str | bytes) -> None:
     bench = await make_bench()
