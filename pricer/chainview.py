@@ -16,7 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pricer.clock import Instant
-from pricer.conventions import Reason, Status
+from pricer.conventions import INFORMING, Reason, Status
 from pricer.snapshot import Snapshot, UnderlyingValue
 
 Columns = Mapping[str, NDArray[Any]]
@@ -71,8 +71,8 @@ class SliceView:
 
     @cached_property
     def reasons(self) -> Counter[str]:
-        """How many options carry each reason."""
-        return Counter(name for mask in self.columns["reasons"] for name in Reason(int(mask)).names)
+        """How many options carry each reason; those that only inform are left out."""
+        return Counter(name for mask in self.columns["reasons"] for name in (Reason(int(mask)) & ~INFORMING).names)
 
     @property
     def atm_iv(self) -> float:

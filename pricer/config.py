@@ -90,7 +90,7 @@ class ServerSection(Section):
     recheck_ms: float = Field(
         250.0, ge=10, le=1000, description="In silence, how often ages are checked against limits."
     )
-    heartbeat_s: float = Field(5.0, ge=0.1, le=60, description="After this long without a message a heartbeat is sent.")
+    heartbeat_s: float = Field(5.0, ge=0.1, le=5, description="After this long without a message a heartbeat is sent.")
     max_clients: int = Field(200, ge=1, le=10_000, description="Further WebSocket clients are refused with 503.")
     max_streams: int = Field(64, ge=1, le=1000, description="Distinct subscriptions that are kept at once.")
     max_subscriptions: int = Field(16, ge=1, le=1000, description="Subscriptions of one client.")

@@ -16,9 +16,6 @@ NS_PER_YEAR = 365 * NS_PER_DAY
 # "No such instant" in int64 columns; equal to numpy's NaT, so that a cast to datetime64 says so too.
 NO_TIME = -(2**63)
 
-# After a failed fit the last certified surface is published this long as DEGRADED, then as STALE.
-LAST_GOOD_DEGRADED_NS = 10_000_000_000
-
 
 class Status(IntEnum):
     """May this number be traded on? The worst input decides, so statuses combine by `max`."""
@@ -79,6 +76,8 @@ class Reason(IntFlag):
 
 
 NO_REASON = Reason(0)
+# These say how a number came about, not what is wrong with it; they go with OK.
+INFORMING = Reason.CONFLATED | Reason.REPLAY
 
 
 def ttm_years(expiry_ns: int, now_ns: int) -> float:

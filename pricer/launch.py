@@ -26,7 +26,6 @@ from pricer.chainview import ChainView
 from pricer.config import Settings
 from pricer.conventions import Status
 from pricer.errors import ConfigError
-from pricer.remote import SidecarChains
 from pricer.streaming import LiveStream
 from pricer.terminal import Selection
 from pricer.viewer import Chains, LocalChains, Viewer
@@ -256,6 +255,8 @@ async def _until_ended(stream: LiveStream) -> None:
 async def watch_sidecar(plan: Plan, url: str, underlyings: Sequence[str], *, once: bool) -> None:
     """Show the chains of a running sidecar."""
     try:
+        from pricer.remote import SidecarChains  # it brings the sidecar's client, which needs the server extra
+
         chains = SidecarChains(url, underlyings)
     except ValueError as error:
         raise ConfigError(str(error)) from None

@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pricer.adapters import ADAPTERS
 from pricer.adapters.events import VenueMark
 from pricer.adapters.recording import apply_record, open_recording
 from pricer.chainview import decimals_of
+from pricer.clock import NS_PER_SECOND
 from pricer.conventions import Reason, Status
 from pricer.errors import RecordingError
 from pricer.expiries import expiry_label
@@ -70,7 +72,8 @@ class Report:
 
     def _lines(self) -> Iterator[str]:
         yield f"{self.frames} snapshots, digest {self.digest}"
-        yield f"last computed at {self.snapshot.computed_ns} ns; ours beside the venue's (v.)"
+        at = datetime.fromtimestamp(self.snapshot.computed_ns // NS_PER_SECOND, UTC)
+        yield f"last computed at {at:%Y-%m-%d %H:%M:%S} UTC; ours beside the venue's (v.)"
         for block in self.snapshot.blocks:
             rows = [row for row in self.rows if row["name"] in block.definition.rows]
             if rows:

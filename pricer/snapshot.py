@@ -392,9 +392,10 @@ class Snapshot:
 
     def to_pandas(self) -> pd.DataFrame:
         """`columns()` as a DataFrame indexed by name; statuses and reasons as integers beside their values."""
+        columns = self.columns()  # first: loading pandas takes about as long as a forward lives
         import pandas as pd
 
-        return pd.DataFrame(self.columns()).set_index("name")
+        return pd.DataFrame(columns).set_index("name")
 
     def digest(self) -> str:
         """SHA-256 over every published number, status and instant. Equal inputs give equal digests on one platform.

@@ -171,11 +171,13 @@ def instrument_body(snapshot: Snapshot, block: SliceBlock, row: int, digits: int
     # Encoded columns are text: one row is read out of what a chain's message would say.
     columns = orjson.loads(wire.encode(wire.all_columns(picture) | wire.ages(picture)))
     body = wire.moment(picture, block.key.venue, digits)
-    dynamic = body.pop("expiries")[0]
+    dynamic, _ = body.pop("expiries")[0], body.pop("reasons")
+    option = {name: column[row] for name, column in columns.items()}
     return {
         "venue": block.key.venue,
         "underlying": block.definition.underlying,
-        **{name: column[row] for name, column in columns.items()},
+        **option,
+        "reasons": [*option["reasons"], *snapshot.reasons.names],
         "expiry": wire.definition(block) | dynamic,
         **body,
         "convention": asdict(snapshot.convention),

@@ -19,6 +19,7 @@ from websockets.exceptions import InvalidStatus
 
 from pricer.clock import SystemClock
 from pricer.config import ServerSection, Settings
+from pricer.conventions import Reason
 from pricer.errors import ConfigError, VolstreamError
 from pricer.sidecar.app import bind, serve
 from tests.sidecar.serving import ask, ended, hear, joined, running, stream_of, subscribe
@@ -74,6 +75,13 @@ async def test_one_instrument(source: Source, market: Market) -> None:
     assert (body["name"], body["status"], body["bid_iv_status"]) == (name, "OK", "OK")
     assert body["expiry"]["forward"]["value"] == 100_100.0
     assert body["strike"] == market.definitions[1].strike[4]
+
+
+async def test_an_instruments_reasons_are_its_own_and_those_of_the_moment(source: Source, market: Market) -> None:
+    source.publish(market.snapshot(Reason.CONFLATED))
+    async with running(source) as address:
+        body = (await get(address, f"v1/instrument/{market.definitions[0].names[1]}")).json()
+    assert (body["status"], body["reasons"]) == ("DEGRADED", ["ONE_SIDED", "EXTRAPOLATED", "CONFLATED"])
 
 
 async def test_the_underlyings_and_a_surface_without_a_fit(source: Source) -> None:
