@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from pricer.kernels.jit import kernel
+from pricer.kernels.jit import fused_kernel
 from pricer.kernels.normal import INV_SQRT_2PI, Z_MAX, mills, mills_slope
 from pricer.kernels.status import AT_INTRINSIC, BAD_INPUT, OK
 
@@ -60,7 +60,7 @@ H_MAX = 40.0
 SERIES_T = 0.35
 
 
-@kernel
+@fused_kernel
 def price(forward: float, strike: float, ttm: float, sigma: float, cp: float) -> float:
     """Undiscounted premium; the intrinsic value at ttm = 0 or sigma = 0; NaN outside the domain."""
     status = row_status(forward, strike, ttm, sigma, cp)
@@ -72,7 +72,7 @@ def price(forward: float, strike: float, ttm: float, sigma: float, cp: float) ->
     return intrinsic + time_value(forward, strike, sigma * math.sqrt(ttm))
 
 
-@kernel
+@fused_kernel
 def row_status(forward: float, strike: float, ttm: float, sigma: float, cp: float) -> int:
     """OK, AT_INTRINSIC where ttm or sigma is zero (results are limits), or BAD_INPUT outside the domain."""
     # Written so that a NaN anywhere makes the test fail.
@@ -87,7 +87,7 @@ def row_status(forward: float, strike: float, ttm: float, sigma: float, cp: floa
     return AT_INTRINSIC if ttm < ZERO or sigma < ZERO else OK
 
 
-@kernel
+@fused_kernel
 def time_value(forward: float, strike: float, s: float) -> float:
     """V minus its intrinsic value, for total deviation s = sigma·√ttm > 0; the same for call and put, ≤ min(F, K)."""
     h = -log_distance(forward, strike) / s
@@ -102,7 +102,7 @@ def time_value(forward: float, strike: float, s: float) -> float:
     return min(forward, strike) - weight * room_over_vega(h, t)
 
 
-@kernel
+@fused_kernel
 def log_distance(forward: float, strike: float) -> float:
     """|ln(F/K)|, from the exact difference F − K: ln of the rounded ratio would lose the digits near the money."""
     ratio = abs(forward - strike) / min(forward, strike)
@@ -111,7 +111,7 @@ def log_distance(forward: float, strike: float) -> float:
     return math.log1p(ratio)
 
 
-@kernel
+@fused_kernel
 def value_over_vega(h: float, t: float) -> float:
     """A(h, t) = Y(h + t) − Y(h − t) for h ≤ 0 < t and h + t ≤ Z_MAX, without cancellation.
 
@@ -134,13 +134,13 @@ def value_over_vega(h: float, t: float) -> float:
     return 2.0 * total
 
 
-@kernel
+@fused_kernel
 def room_over_vega(h: float, t: float) -> float:
     """(min(F, K) − time value) over vega per unit of s: B(h, t) = Y(−h − t) + Y(h − t), where h + t > 0."""
     return mills(-h - t) + mills(h - t)
 
 
-@kernel
+@fused_kernel
 def greeks(
     forward: float, strike: float, ttm: float, sigma: float, cp: float
 ) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
@@ -160,7 +160,7 @@ def greeks(
     return interior_greeks(forward, strike, ttm, sigma, cp)
 
 
-@kernel
+@fused_kernel
 def interior_greeks(
     forward: float, strike: float, ttm: float, sigma: float, cp: float
 ) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
@@ -200,7 +200,7 @@ def interior_greeks(
     )
 
 
-@kernel
+@fused_kernel
 def limit_greeks(
     forward: float, strike: float, ttm: float, sigma: float, cp: float
 ) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
@@ -227,7 +227,7 @@ def limit_greeks(
     return 0.0, 0.5 * cp, nan, vega, 0.0, 0.0, vanna, 0.0, 0.0, veta, nan, nan, nan, -0.25 * vega * ttm
 
 
-@kernel
+@fused_kernel
 def price_chain(
     forward: Floats, strike: Floats, ttm: Floats, sigma: Floats, cp: Floats, out: Floats, status: Codes
 ) -> None:
@@ -237,7 +237,7 @@ def price_chain(
         out[i] = price(forward[i], strike[i], ttm[i], sigma[i], cp[i])
 
 
-@kernel
+@fused_kernel
 def greeks_chain(
     forward: Floats, strike: Floats, ttm: Floats, sigma: Floats, cp: Floats, out: Floats, status: Codes
 ) -> None:

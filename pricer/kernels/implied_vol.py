@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pricer.kernels.black76 import LEAST, MOST, ZERO, log_distance, room_over_vega, value_over_vega
-from pricer.kernels.jit import kernel
+from pricer.kernels.jit import fused_kernel
 from pricer.kernels.normal import INV_SQRT_2PI
 from pricer.kernels.status import ABOVE_MAX, AT_INTRINSIC, BAD_INPUT, BELOW_INTRINSIC, NO_CONVERGENCE, OK
 
@@ -57,7 +57,7 @@ LAST_STEP = 3e-5
 MAX_STEPS = 60
 
 
-@kernel
+@fused_kernel
 def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: float) -> tuple[float, int]:
     """(sigma, status) of an undiscounted premium in the currency of forward and strike.
 
@@ -88,7 +88,7 @@ def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: f
     return sigma, AT_INTRINSIC if sigma == 0.0 else status
 
 
-@kernel
+@fused_kernel
 def excess(premium: float, forward: float, strike: float, cp: float) -> float:
     """premium − cp·(F − K) with the rounding error of F − K put back (T. J. Dekker's exact sum, 1971)."""
     a = forward if cp > 0.0 else strike
@@ -99,7 +99,7 @@ def excess(premium: float, forward: float, strike: float, cp: float) -> float:
     return (premium - difference) - lost
 
 
-@kernel
+@fused_kernel
 def total_deviation(value: float, room: float, forward: float, strike: float) -> tuple[float, int]:
     """(s, status): the total deviation sigma·√ttm of a time value; `room` is what it lacks of its maximum min(F, K)."""
     x = log_distance(forward, strike)
@@ -126,7 +126,7 @@ def total_deviation(value: float, room: float, forward: float, strike: float) ->
     return math.nan, NO_CONVERGENCE
 
 
-@kernel
+@fused_kernel
 def residual_over_vega(s: float, x: float, target: float, log_target: float, upper: bool) -> tuple[float, float]:
     """(ln(b/beta), A) below, (ln((bmax − b)/(bmax − beta)), −B) above: the residual f and 1/f'."""
     h = -x / s
@@ -141,7 +141,7 @@ def residual_over_vega(s: float, x: float, target: float, log_target: float, upp
     return residual, (-over if upper else over)
 
 
-@kernel
+@fused_kernel
 def householder(residual: float, over: float, s: float, x: float) -> float:
     """The step of third order from s, for f = residual and f' = 1/over."""
     ratio = x / s
@@ -153,7 +153,7 @@ def householder(residual: float, over: float, s: float, x: float) -> float:
     return newton * (1.0 + 0.5 * bend) / (1.0 + bend + newton * newton * third / 6.0)
 
 
-@kernel
+@fused_kernel
 def bracketed(s: float, low: float, high: float) -> float:
     """s where it lies between the bounds, else a point that halves them (in logarithm, once both are known)."""
     if low < s < high:
@@ -165,7 +165,7 @@ def bracketed(s: float, low: float, high: float) -> float:
     return math.sqrt(low) * math.sqrt(high)
 
 
-@kernel
+@fused_kernel
 def lower_guess(beta: float, log_beta: float, x: float) -> float:
     """Bachelier's inverse, x/eta, times 1 + s²/(24 + 8·eta²) for the lognormal's smaller value at equal s."""
     scale = SQRT_2PI * beta
@@ -184,7 +184,7 @@ def lower_guess(beta: float, log_beta: float, x: float) -> float:
     return s * (1.0 + s * s / (24.0 + 8.0 * eta * eta))
 
 
-@kernel
+@fused_kernel
 def upper_guess(share: float, x: float) -> float:
     """From Φ(−(h + t)) ≈ room/min(F, K), of which the second term takes up to a half near the money."""
     depth = -math.log(share * (0.5 + 0.5 * x / (1.0 + x)))
@@ -194,7 +194,7 @@ def upper_guess(share: float, x: float) -> float:
     return z + math.sqrt(z * z + 2.0 * x)
 
 
-@kernel
+@fused_kernel
 def implied_vol_chain(
     premium: Floats, forward: Floats, strike: Floats, ttm: Floats, cp: Floats, out: Floats, status: Codes
 ) -> None:

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from pricer.kernels.jit import kernel
+from pricer.kernels.jit import fused_kernel
 
 INV_SQRT_2PI = 0.3989422804014327  # 1/√(2π), φ(0)
 
@@ -88,13 +88,13 @@ MILLS_SLOPE = np.array(
 )
 
 
-@kernel
+@fused_kernel
 def norm_pdf(x: float) -> float:
     """φ(x) = exp(−x²/2)/√(2π)."""
     return INV_SQRT_2PI * math.exp(-0.5 * x * x)
 
 
-@kernel
+@fused_kernel
 def norm_cdf(x: float) -> float:
     """Φ(x), with small *relative* error in the left wing too; 0 from x = −39 down."""
     if x > 0.0:
@@ -102,7 +102,7 @@ def norm_cdf(x: float) -> float:
     return norm_pdf(x) * mills(x)
 
 
-@kernel
+@fused_kernel
 def mills(z: float) -> float:
     """Y(z) = Φ(z)/φ(z); grows like exp(z²/2) to the right (infinite from z = 39), falls like 1/|z| to the left."""
     if z > Z_MAX:
@@ -110,7 +110,7 @@ def mills(z: float) -> float:
     return _mills_left(z)
 
 
-@kernel
+@fused_kernel
 def _mills_left(z: float) -> float:
     u = Z_MAX - z
     scale = 1.0 / (C + u)
@@ -121,7 +121,7 @@ def _mills_left(z: float) -> float:
     return total * scale
 
 
-@kernel
+@fused_kernel
 def mills_slope(z: float) -> float:
     """Y'(z) = 1 + z·Y(z) for z ≤ Z_MAX, without the cancellation that the sum suffers in the left wing."""
     u = Z_MAX - z
