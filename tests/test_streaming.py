@@ -33,6 +33,7 @@ class ScriptedFeed:
     def __init__(self, deliver: Deliver, error: Exception | None = None) -> None:
         self._deliver = deliver
         self._error = error
+        self.counters: Counter[str] = Counter()
         self._scene = Scene(clock=SystemClock())  # type: ignore[arg-type]
         self.closed = False
 
@@ -201,6 +202,8 @@ class Harness:
         harness = self
 
         class Silent:
+            counters: Counter[str] = Counter()
+
             async def run(self) -> None:
                 loop = asyncio.get_running_loop()
                 harness.deliver = lambda events: loop.call_soon_threadsafe(deliver, events, harness.clock.now())
