@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -202,7 +202,7 @@ class Harness:
         harness = self
 
         class Silent:
-            counters: Counter[str] = Counter()
+            counters: ClassVar[Counter[str]] = Counter()
 
             async def run(self) -> None:
                 loop = asyncio.get_running_loop()
