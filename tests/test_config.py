@@ -37,10 +37,10 @@ def test_the_defaults_are_those_of_the_engine() -> None:
 
 
 def test_caller_beats_environment_beats_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path, '[server]\nport = 1\nmax_clients = 2\nheartbeat_s = 3\n[feed]\nunderlyings = ["ETH"]\n')
+    path = write(tmp_path, '[server]\nport = 1\nmax_clients = 2\nheartbeat_s = 2\n[feed]\nunderlyings = ["ETH"]\n')
     monkeypatch.setenv("VOLSTREAM_SERVER__MAX_CLIENTS", "20")
-    monkeypatch.setenv("VOLSTREAM_SERVER__HEARTBEAT_S", "30")
-    settings = Settings.load(path, server={"heartbeat_s": 40})
+    monkeypatch.setenv("VOLSTREAM_SERVER__HEARTBEAT_S", "3")
+    settings = Settings.load(path, server={"heartbeat_s": 4})
     assert (settings.server.port, settings.server.max_clients, settings.server.heartbeat_s) == (1, 20, 40.0)
     assert settings.feed.underlyings == ("ETH",)
 
