@@ -41,7 +41,7 @@ def test_caller_beats_environment_beats_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("VOLSTREAM_SERVER__MAX_CLIENTS", "20")
     monkeypatch.setenv("VOLSTREAM_SERVER__HEARTBEAT_S", "3")
     settings = Settings.load(path, server={"heartbeat_s": 4})
-    assert (settings.server.port, settings.server.max_clients, settings.server.heartbeat_s) == (1, 20, 40.0)
+    assert (settings.server.port, settings.server.max_clients, settings.server.heartbeat_s) == (1, 20, 4.0)
     assert settings.feed.underlyings == ("ETH",)
 
 
