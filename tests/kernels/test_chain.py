@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from pricer import snapshot
 from pricer.kernels import black76
 from pricer.kernels.chain import MODEL_FIELDS, model_values, quote_ivs
 from pricer.kernels.status import KernelStatus
@@ -145,3 +146,8 @@ def test_iv_error_is_no_number_where_vega_vanishes() -> None:
     out = modelled(iv)
     assert out[ROW["vega"], 0] == 0.0
     assert math.isnan(out[ROW["iv_error"], 0])
+
+
+def test_a_snapshots_model_fields_are_the_kernels_rows() -> None:
+    """A snapshot names them itself, so that reading one loads no Numba; a difference would swap columns silently."""
+    assert snapshot.MODEL_FIELDS == MODEL_FIELDS
