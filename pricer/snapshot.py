@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,6 @@ FIRST_MODEL = FIELD_INDEX["theo"]
 STATUS_PAIRS = ("bid_iv", "ask_iv", "mid_iv", "model")
 ROW_PAIR = STATUS_PAIRS.index("model")
 
-ForwardSource = Literal["venue", "basis", "parity", "none"]
 OK_ONLY = frozenset({Status.OK})
 # Two fields may be absent from a row that is otherwise complete: without a fresh index, and without vega.
 _WHY_ABSENT = {"delta_spot": Reason.NO_UNDERLYING, "iv_error": Reason.LOW_VEGA}

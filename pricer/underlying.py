@@ -7,11 +7,12 @@ F/index times the newer index. A value is confirmed by every message that repeat
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from pricer.adapters.events import UnderlyingPrice
 from pricer.clock import Instant
 from pricer.conventions import NO_REASON, NO_TIME, Reason, Status
-from pricer.snapshot import ForwardSource, UnderlyingValue
+from pricer.snapshot import UnderlyingValue
 
 
 def instant_of(exchange_ns: int | None, received: Instant) -> int:
@@ -46,7 +47,19 @@ class IndexTracker:
         self._suspect = True
 
     def published(self, now: Instant, max_age_ns: int) -> UnderlyingValue:
-        return rated(self.value, "venue", self.exchange_ns, self.received, now, max_age_ns, self._suspect)
+        """The price with the status that its age earns."""
+        if self.received is None:
+            return UnderlyingValue()
+        valid_until = self.received.mono_ns + max_age_ns
+        if self._suspect:
+            status, reasons = Status.STALE, Reason.UNDERLYING_STALE | Reason.RESYNCING
+            # Before now, not at it: a limit that is still to pass would be a deadline, again at every pricing.
+            valid_until = min(valid_until, now.mono_ns - 1)
+        elif now.mono_ns > valid_until:
+            status, reasons = Status.STALE, Reason.UNDERLYING_STALE
+        else:
+            status, reasons = Status.OK, NO_REASON
+        return UnderlyingValue(self.value, "venue", self.exchange_ns, self.received, valid_until, status, reasons)
 
 
 class PerpetualTracker(IndexTracker):
@@ -61,19 +74,8 @@ class PerpetualTracker(IndexTracker):
             self.bid, self.ask, self.funding = price.bid, price.ask, price.funding
 
     def published(self, now: Instant, max_age_ns: int) -> UnderlyingValue:
-        value = rated(self.value, "venue", self.exchange_ns, self.received, now, max_age_ns, self._suspect)
-        return UnderlyingValue(
-            value.value,
-            value.source,
-            value.exchange_ns,
-            value.received,
-            value.valid_until_ns,
-            value.status,
-            value.reasons,
-            self.bid,
-            self.ask,
-            self.funding,
-        )
+        value = super().published(now, max_age_ns)
+        return replace(value, bid=self.bid, ask=self.ask, funding=self.funding)
 
 
 class ForwardTracker:
@@ -103,27 +105,3 @@ class ForwardTracker:
         return UnderlyingValue(
             self._ratio * spot.value, "basis", spot.exchange_ns, spot.received, until, spot.status, spot.reasons
         )
-
-
-def rated(
-    value: float,
-    source: ForwardSource,
-    exchange_ns: int | None,
-    received: Instant | None,
-    now: Instant,
-    max_age_ns: int,
-    suspect: bool,
-) -> UnderlyingValue:
-    """The value with the status that its age earns."""
-    if received is None or not math.isfinite(value):
-        return UnderlyingValue()
-    valid_until = received.mono_ns + max_age_ns
-    if suspect:
-        status, reasons = Status.STALE, Reason.UNDERLYING_STALE | Reason.RESYNCING
-        # Before now, not at it: a limit that is still to pass would be a deadline, again at every pricing.
-        valid_until = min(valid_until, now.mono_ns - 1)
-    elif now.mono_ns > valid_until:
-        status, reasons = Status.STALE, Reason.UNDERLYING_STALE
-    else:
-        status, reasons = Status.OK, NO_REASON
-    return UnderlyingValue(value, source, exchange_ns, received, valid_until, status, reasons)
