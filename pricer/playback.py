@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pricer.adapters import ADAPTERS
-from pricer.adapters.recording import Frame, Gap, PriceMark, apply_record, open_recording
+from pricer.adapters.adapter import Adapter
+from pricer.adapters.recording import Frame, Gap, PriceMark, Recording, apply_record, open_recording
 from pricer.clock import ManualClock
 from pricer.conventions import Reason
 from pricer.engine import DEFAULT_SETTINGS, Engine, EngineSettings
@@ -28,10 +29,7 @@ def replay(
     first step.
     """
     recording = open_recording(path)
-    venue = recording.meta.get("venue")
-    if venue not in ADAPTERS:
-        raise RecordingError(f"{path}: recorded from {venue!r}; known venues are {', '.join(sorted(ADAPTERS))}")
-    adapter = ADAPTERS[venue](recording.meta.get("underlyings"))
+    adapter = adapter_of(recording)
     marked = bool(recording.meta.get("price_marks"))
     clock = ManualClock()
     pricing = Engine(engine, clock=clock)
@@ -44,3 +42,12 @@ def replay(
         if isinstance(record, PriceMark if marked else Frame):
             snapshot = pricing.price(record.instant, Reason.REPLAY)
             yield snapshot if underlying is None else snapshot.of(underlying)
+
+
+def adapter_of(recording: Recording) -> Adapter:
+    """An adapter set up as the one that recorded; a `RecordingError` where its venue is unknown."""
+    venue = recording.meta.get("venue")
+    if venue not in ADAPTERS:
+        known = ", ".join(sorted(ADAPTERS))
+        raise RecordingError(f"{recording.path}: recorded from {venue!r}; known venues are {known}")
+    return ADAPTERS[venue](recording.meta.get("underlyings"))

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pricer
-from pricer.adapters import ADAPTERS
 from pricer.adapters.events import VenueMark
 from pricer.adapters.recording import apply_record, open_recording
 from pricer.chainview import decimals_of
@@ -26,6 +25,7 @@ from pricer.clock import NS_PER_SECOND
 from pricer.conventions import Reason, Status
 from pricer.errors import RecordingError
 from pricer.expiries import expiry_label
+from pricer.playback import adapter_of
 from pricer.snapshot import SliceBlock, Snapshot
 
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
@@ -141,7 +141,7 @@ def report(path: str | Path, underlying: str | None = None, *, everything: bool 
 def last_marks(path: str | Path) -> dict[str, VenueMark]:
     """What the venue itself last said of each option: the engine keeps its Greeks out of ours."""
     recording = open_recording(path)
-    adapter = ADAPTERS[str(recording.meta.get("venue"))](recording.meta.get("underlyings"))
+    adapter = adapter_of(recording)
     events = (event for record in recording for event in apply_record(adapter, record))
     return {event.instrument: event for event in events if isinstance(event, VenueMark)}
 
