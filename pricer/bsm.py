@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pricer import pricing
-from pricer.pricing import Floats, Greeks, Sign, Signs
+from pricer.columns import Floats, Sign, Signs
+from pricer.pricing import Greeks
 
 __all__ = ["greeks", "implied_vol", "price"]
 

@@ -15,27 +15,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from pricer import columns
+from pricer.columns import Floats, Sign, Signs
 from pricer.kernels import black76
 from pricer.kernels import implied_vol as solver
-from pricer.kernels.status import BAD_INPUT, KernelStatus
+from pricer.kernels.status import KernelStatus
 from pricer.kernels.warmup import warmup
 
 __all__ = ["Greeks", "VenueGreeks", "greeks", "implied_vol", "price", "venue_greeks", "warmup"]
 
-Floats: TypeAlias = NDArray[np.float64]
-Codes: TypeAlias = NDArray[np.uint8]
 Value = TypeVar("Value", float, Floats)
-Sign: TypeAlias = str | float  # ±1 or a word
-Signs: TypeAlias = Any  # either of them, or an array-like of them
 
 DAYS_PER_YEAR = 365.0
-
-_WORDS = {"call": 1.0, "c": 1.0, "put": -1.0, "p": -1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +101,10 @@ def price(
 
     The intrinsic value at ttm = 0 or sigma = 0 (status AT_INTRINSIC); NaN after expiry and for bad input (BAD_INPUT).
     """
-    if not status and _one_option(forward, strike, ttm, sigma, cp, discount):
+    if not status and columns.one_option(forward, strike, ttm, sigma, cp, discount):
         usable = discount if 0.0 < discount < math.inf else math.nan
-        return float(usable * black76.price(forward, strike, ttm, sigma, _sign(cp)))
-    shape, (f, k, t, s, c, d) = _rows(forward, strike, ttm, sigma, _signs(cp), discount)
-    out, codes = np.empty(len(f)), np.empty(len(f), np.uint8)
-    black76.price_chain(f, k, t, s, c, out, codes)
-    _discounted(out, codes, d)
-    return _result(out, codes, shape, status)
+        return float(usable * black76.price(forward, strike, ttm, sigma, columns.sign(cp)))
+    return columns.priced(black76.price_chain, (forward, strike, ttm, sigma), cp, discount, status)
 
 
 @overload
@@ -149,16 +141,11 @@ def implied_vol(
     0 at the intrinsic value (AT_INTRINSIC), NaN below it (BELOW_INTRINSIC), NaN from discount·F (call) or discount·K
     (put) on (ABOVE_MAX), NaN for NaN, infinite or non-positive input (BAD_INPUT).
     """
-    if _one_option(premium, forward, strike, ttm, cp, discount):
+    if columns.one_option(premium, forward, strike, ttm, cp, discount):
         usable = premium / discount if 0.0 < discount < math.inf else math.nan
-        sigma, code = solver.implied_vol(usable, forward, strike, ttm, _sign(cp))
+        sigma, code = solver.implied_vol(usable, forward, strike, ttm, columns.sign(cp))
         return (sigma, KernelStatus(code)) if status else sigma
-    shape, (p, f, k, t, c, d) = _rows(premium, forward, strike, ttm, _signs(cp), discount)
-    out, codes = np.empty(len(f)), np.empty(len(f), np.uint8)
-    with np.errstate(all="ignore"):
-        undiscounted = np.where((d > 0.0) & np.isfinite(d), p / d, np.nan)
-    solver.implied_vol_chain(_frozen(undiscounted), f, k, t, c, out, codes)
-    return _result(out, codes, shape, status)
+    return columns.solved(solver.implied_vol_chain, premium, (forward, strike, ttm), cp, discount, status)
 
 
 @overload
@@ -194,15 +181,13 @@ def greeks(
 
     At ttm = 0 or sigma = 0 they are limits (AT_INTRINSIC), NaN where a limit diverges: gamma at K = F and ttm = 0.
     """
-    if not status and _one_option(forward, strike, ttm, sigma, cp, discount):
+    if not status and columns.one_option(forward, strike, ttm, sigma, cp, discount):
         usable = discount if 0.0 < discount < math.inf else math.nan
-        return Greeks(*(float(usable * value) for value in black76.greeks(forward, strike, ttm, sigma, _sign(cp))))
-    shape, (f, k, t, s, c, d) = _rows(forward, strike, ttm, sigma, _signs(cp), discount)
-    out, codes = np.empty((len(black76.GREEKS), len(f))), np.empty(len(f), np.uint8)
-    black76.greeks_chain(f, k, t, s, c, out, codes)
-    _discounted(out, codes, d)
-    found = Greeks(*(_shaped(row, shape) for row in out))
-    return (found, _shaped_codes(codes, shape)) if status else found
+        one = black76.greeks(forward, strike, ttm, sigma, columns.sign(cp))
+        return Greeks(*(float(usable * value) for value in one))
+    inputs = forward, strike, ttm, sigma
+    found, codes = columns.derived(black76.greeks_chain, len(black76.GREEKS), inputs, cp, discount)
+    return (Greeks(*found), codes) if status else Greeks(*found)
 
 
 @overload
@@ -241,68 +226,3 @@ def _deribit(ours: Greeks[Any], forward: Floats, ttm: Floats) -> VenueGreeks[Any
 
 
 _VENUES: dict[str, Callable[[Greeks[Any], Floats, Floats], VenueGreeks[Any]]] = {"deribit": _deribit}
-
-
-def _one_option(a: Any, b: Any, c: Any, d: Any, cp: Any, discount: Any) -> bool:
-    """Whether all are plain floats: then arrays, which take ten times as long to make as a price, are not needed."""
-    return (
-        isinstance(a, float)
-        and isinstance(b, float)
-        and isinstance(c, float)
-        and isinstance(d, float)
-        and isinstance(discount, float)
-        and isinstance(cp, (str, float, int))
-    )
-
-
-def _sign(cp: object) -> float:
-    """+1.0 or -1.0 for one word or number; anything else is named in a ValueError, never taken for a put."""
-    sign = _WORDS.get(cp.lower()) if isinstance(cp, str) else cp
-    if isinstance(sign, (int, float, np.number)) and not isinstance(sign, bool) and sign in (1, -1):
-        return float(sign)
-    raise ValueError(f'cp must be +1, -1, "call", "put", "C" or "P", not {cp!r}')
-
-
-def _signs(cp: Signs) -> Floats | float:
-    if isinstance(cp, (str, int, float)):
-        return _sign(cp)
-    given = np.asarray(cp)
-    if given.dtype.kind not in "iuf":
-        return np.array([_sign(value) for value in given.ravel().tolist()], float).reshape(given.shape)
-    wrong = np.abs(given) != 1
-    if wrong.any():
-        _sign(given[wrong].flat[0].item())
-    return given.astype(float)
-
-
-def _rows(*inputs: ArrayLike) -> tuple[tuple[int, ...], list[Floats]]:
-    """The inputs broadcast: their shape, and each as a flat read-only column."""
-    wide = np.broadcast_arrays(*(np.asarray(value, float) for value in inputs))
-    return wide[0].shape, [_frozen(np.ascontiguousarray(column).reshape(-1)) for column in wide]
-
-
-def _frozen(column: Floats) -> Floats:
-    """A read-only view. Numba compiles once more for writable arrays; with this there is one kind."""
-    view = column.view()
-    view.flags.writeable = False
-    return view
-
-
-def _discounted(out: Floats, codes: Codes, discount: Floats) -> None:
-    """`out` times discount in place; a discount that is not positive and finite is bad input."""
-    bad = ~((discount > 0.0) & (discount < np.inf))
-    with np.errstate(over="ignore"):
-        out *= np.where(bad, np.nan, discount)
-    codes[bad] = BAD_INPUT
-
-
-def _result(out: Floats, codes: Codes, shape: tuple[int, ...], status: bool) -> Any:
-    return (_shaped(out, shape), _shaped_codes(codes, shape)) if status else _shaped(out, shape)
-
-
-def _shaped(row: Floats, shape: tuple[int, ...]) -> Any:
-    return row.reshape(shape) if shape else float(row[0])
-
-
-def _shaped_codes(codes: Codes, shape: tuple[int, ...]) -> Codes | KernelStatus:
-    return codes.reshape(shape) if shape else KernelStatus(codes[0])

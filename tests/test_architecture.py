@@ -26,6 +26,7 @@ GATED = (
 )
 
 BASE = "errors clock conventions"
+MODELS = "columns pricing bsm bachelier displaced digital american"
 EVENTS = "adapters.events adapters.instruments"
 ENGINE = "chain chain_pricing engine fitting microstructure snapshot underlying"
 CONSUMERS = "chainview mailbox playback research risk streaming"
@@ -46,7 +47,7 @@ TABLE = (
     # The rating kernels write the bits of Status and Reason.
     Row("kernels", ours="errors conventions", others="numpy numba"),
     Row("kernels.warmup", ours="kernels errors", others="numpy threading"),  # one thread compiles, the others wait
-    Row("pricing bsm american", ours="kernels errors", others="numpy"),
+    Row(MODELS, ours="kernels errors", others="numpy"),
     Row("surfaces", ours="kernels errors conventions", others="numpy numba"),
     Row("surfaces.plots", ours="surfaces kernels errors conventions", others="numpy", lazy="matplotlib plotly"),
     Row("adapters", ours=BASE, others="msgspec numpy"),
@@ -65,19 +66,19 @@ TABLE = (
     Row("simulator", ours=f"kernels surfaces {BASE}", others="numpy websockets msgspec asyncio socket"),
     Row(
         CONSUMERS,
-        ours=f"kernels surfaces adapters simulator expiries pricing bsm american {BASE} {ENGINE}",
+        ours=f"kernels surfaces adapters simulator expiries {MODELS} {BASE} {ENGINE}",
         others="numpy asyncio random threading concurrent",
         lazy="pandas polars plotly matplotlib uvloop",
     ),
     Row(
         EDGE,
-        ours=f"{PUBLIC} kernels surfaces adapters simulator expiries pricing bsm american {BASE} {ENGINE} {CONSUMERS}",
+        ours=f"{PUBLIC} kernels surfaces adapters simulator expiries {MODELS} {BASE} {ENGINE} {CONSUMERS}",
         others="numpy msgspec orjson asyncio random signal socket threading time websockets httpx pydantic"
         " pydantic_settings fastapi starlette uvicorn typer rich prometheus_client",
         lazy="numba llvmlite vollib pandas",
     ),
     # The public list: every name is loaded when it is first used.
-    Row("", lazy=f"kernels surfaces adapters expiries pricing bsm american {BASE} {ENGINE} {CONSUMERS}"),
+    Row("", lazy=f"kernels surfaces adapters expiries {MODELS} {BASE} {ENGINE} {CONSUMERS}"),
 )
 
 
