@@ -46,7 +46,10 @@ TABLE = (
     Row("clock", others="time"),
     # The rating kernels write the bits of Status and Reason.
     Row("kernels", ours="errors conventions", others="numpy numba"),
-    Row("kernels.warmup", ours="kernels errors", others="numpy threading"),  # one thread compiles, the others wait
+    # One thread compiles, the others wait; and processes of our own compile beside it.
+    Row("kernels.warmup", ours="kernels errors", others="numba threading time"),
+    Row("kernels.compiling", ours="kernels errors", others="subprocess signal"),
+    Row("kernels.store", others="numpy numba llvmlite"),
     Row(MODELS, ours="kernels errors", others="numpy"),
     Row("surfaces", ours="kernels errors conventions", others="numpy numba"),
     Row("surfaces.plots", ours="surfaces kernels errors conventions", others="numpy", lazy="matplotlib plotly"),

@@ -1,12 +1,13 @@
 """The project's compiling decorators, `kernel` and `fused_kernel`, and where their compiled code is kept.
 
-Numba notices an edit in a kernel's own file, but not one in another file whose kernel it calls: after an edit of
-`black76.price`, a cached `svi` kernel would go on using the old one. So the cache directory is named by a hash of
-*all* sources in `pricer/kernels` and `pricer/surfaces`: any edit starts a new, empty one.
+A compiled kernel holds code of the kernels that it calls, in other files: after an edit of `black76.price`, a kept
+`svi` kernel would go on using the old one. So the cache directory is named by a hash of *all* sources in
+`pricer/kernels` and `pricer/surfaces`: any edit starts a new, empty one. `pricer.kernels.store` has the files in it.
 
-Compiled code is loaded and run, so the directory must be ours alone: one that somebody else owns or may write to is
-not used. Its parent is `$VOLSTREAM_CACHE_DIR`, else `$XDG_CACHE_HOME/volstream`, else `~/.cache/volstream`. Where
-that cannot be had, kernels are kept in a private temporary directory that ends with the process.
+Compiled code is loaded and run, so the directory must be ours alone: one that somebody else owns, may write to, or
+could put another in the place of, is not used. Its parent is `$VOLSTREAM_CACHE_DIR`, else
+`$XDG_CACHE_HOME/volstream`, else `~/.cache/volstream`. Where that cannot be had, kernels are kept in a private
+temporary directory that ends with the process.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from pricer.kernels.store import KernelStore
+
 logger = logging.getLogger(__name__)
 
 # Old directories beyond these many are removed when a new one is made; each is a few megabytes.
 KEPT_CACHES = 8
 
 _PREFIX = "kernels-"
-
+_temporary: set[Path] = set()
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -53,33 +56,35 @@ def fused_kernel(function: Function) -> Function:
 
 
 def _compiled(function: Function, fastmath: bool | set[str]) -> Function:
-    # The setting is put back, so that other users of Numba in this process keep their own cache directory.
-    config: Any = numba.config
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(cache_directory())
-    try:
-        # No kernel is handed to C code, so none needs the wrapper for it.
-        options: Any = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-        compiled = numba.njit(**options, fastmath=fastmath)(function)
-    finally:
-        config.CACHE_DIR = before
+    # No kernel is handed to C code, so none needs the wrapper for it.
+    options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    compiled: Any = numba.njit(**options, fastmath=fastmath)(function)
+    if compiled is not function:  # as it is with NUMBA_DISABLE_JIT=1
+        compiled._cache = KernelStore(function, cache_directory())
     return cast(Function, compiled)
 
 
 @functools.cache
 def cache_directory() -> Path:
     """Where this process keeps its compiled kernels; made on the first call, mode 0700."""
-    directory = cache_parent() / (_PREFIX + sources_digest())
     try:
+        directory = cache_parent() / (_PREFIX + sources_digest())
         made = _make_private(directory)
-    except OSError as error:
-        return _temporary_directory(f"{directory}: {error}")
-    complaint = _complaint(directory)
+        # Links on the way are followed once, here: pointing one elsewhere later changes nothing.
+        directory = directory.parent.resolve() / directory.name
+        complaint = _complaint(directory)
+    except (OSError, RuntimeError) as error:  # pathlib's RuntimeError: a user without a home
+        complaint = str(error)
     if complaint:
-        return _temporary_directory(f"{directory}: {complaint}")
+        return _temporary_directory(complaint)
     if made:
         _remove_old(directory.parent)
     return directory
+
+
+def cache_is_kept() -> bool:
+    """Whether the next process finds what this one compiles; not so where the directory is a temporary one."""
+    return cache_directory() not in _temporary
 
 
 def cache_parent() -> Path:
@@ -119,25 +124,57 @@ def _make_private(directory: Path) -> bool:
 
 
 def _complaint(directory: Path) -> str:
-    """Why `directory` cannot be trusted with code that we run; empty where it can."""
+    """Why `directory` cannot be trusted with code that we run; empty where it can.
+
+    One that we may only read is no cause: what is in it is used.
+    """
     found = directory.lstat()  # not stat: a link may be pointed elsewhere later
     if not stat.S_ISDIR(found.st_mode):
-        return "not a directory"
-    if hasattr(os, "getuid"):  # Windows has neither owners nor modes in this sense
-        if found.st_uid != os.getuid():
-            return "owned by another user"
-        if stat.S_IMODE(found.st_mode) != 0o700:
-            return f"mode is {stat.S_IMODE(found.st_mode):04o}, not 0700"
-    if not os.access(directory, os.W_OK | os.X_OK):
-        return "not writable"
+        return f"{directory}: not a directory"
+    if not hasattr(os, "getuid"):  # Windows has neither owners nor modes in this sense
+        return ""
+    if found.st_uid != os.getuid():
+        return f"{directory}: owned by another user"
+    if found.st_mode & 0o077:
+        return f"{directory}: mode is {stat.S_IMODE(found.st_mode):04o}, not 0700"
+    return next((complaint for above in directory.parents if (complaint := _complaint_above(above))), "")
+
+
+def _complaint_above(directory: Path) -> str:
+    """Why somebody else could put another directory in the place of one in `directory`; empty where nobody can."""
+    found = directory.stat()
+    if found.st_uid not in (0, os.getuid()):
+        return f"{directory}: owned by another user"
+    if found.st_mode & stat.S_ISVTX:  # as in /tmp: what is ours only we can rename
+        return ""
+    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid)):
+        return f"{directory}: mode is {stat.S_IMODE(found.st_mode):04o}, others may write"
     return ""
 
 
+def _is_own_group(number: int) -> bool:
+    """Whether it is the group that many systems give each user: of the user's name, with nobody else in it."""
+    import grp
+    import pwd
+
+    try:
+        group, user = grp.getgrgid(number), pwd.getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return number == user.pw_gid and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+
+
 def _temporary_directory(reason: str) -> Path:
-    directory = tempfile.mkdtemp(prefix="volstream-kernels-")
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix="volstream-kernels-"))
+    atexit.register(_remove, directory, os.getpid())
+    _temporary.add(directory)
     logger.warning("compiled kernels are kept for this process only: %s", reason)
-    return Path(directory)
+    return directory
+
+
+def _remove(directory: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child that ends first leaves it
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _remove_old(parent: Path) -> None:

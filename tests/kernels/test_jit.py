@@ -105,6 +105,94 @@ def test_a_link_in_place_of_the_directory_is_not_followed(
     assert "not a directory" in caplog.text
 
 
+def test_M13_a_parent_where_others_could_swap_the_directory_is_not_used(
+    private: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = jit.cache_directory()
+    private.chmod(0o707)
+    assert jit.cache_directory() != directory
+    assert not jit.cache_is_kept()
+    assert f"{private}: mode is 0707, others may write" in caplog.text
+    private.chmod(0o1777)  # sticky, as /tmp is: others may add to it but not rename what is ours
+    assert jit.cache_directory() == directory
+    assert jit.cache_is_kept()
+
+
+def test_M13_a_parent_of_somebody_else_is_not_used(
+    private: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jit.cache_directory()
+    stat_of = Path.stat
+
+    def elsewhere(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        found = stat_of(path, follow_symlinks=follow_symlinks)
+        return os.stat_result([*found[:4], os.getuid() + 1, *found[5:]]) if path == tmp_path else found
+
+    monkeypatch.setattr(Path, "stat", elsewhere)
+    assert jit.cache_directory().parent != private
+    assert f"{tmp_path}: owned by another user" in caplog.text
+
+
+def test_a_parent_that_a_group_may_write_is_used_if_the_group_is_the_users_own(
+    private: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = jit.cache_directory()
+    private.chmod(0o770)
+    for own in (True, False):
+        monkeypatch.setattr(jit, "_is_own_group", lambda number, own=own: own)
+        assert (jit.cache_directory() == directory) is own
+
+
+def test_a_group_is_the_users_own_when_it_has_the_users_name_and_nobody_else() -> None:
+    grp, pwd = pytest.importorskip("grp"), pytest.importorskip("pwd")
+    me = pwd.getpwuid(os.getuid())
+    mine = grp.getgrgid(me.pw_gid)
+    alone = mine.gr_name == me.pw_name and not set(mine.gr_mem) - {me.pw_name}
+    assert jit._is_own_group(me.pw_gid) == alone
+    assert not jit._is_own_group(next(group.gr_gid for group in grp.getgrall() if group.gr_gid != me.pw_gid))
+    assert not jit._is_own_group(2**31 - 7)  # of no name
+
+
+def test_a_link_on_the_way_is_followed_once(private: Path, tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir(mode=0o700)
+    private.symlink_to(real)
+    assert jit.cache_directory().parent == real
+
+
+def test_M13_a_directory_that_may_only_be_read_is_used_for_reading(private: Path) -> None:
+    directory = jit.cache_directory()
+    directory.chmod(0o500)
+    assert jit.cache_directory() == directory
+
+
+def test_M13_a_user_without_a_home_starts_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, private: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def homeless(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("VOLSTREAM_CACHE_DIR")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    assert jit.cache_directory().is_dir()
+    assert "home directory" in caplog.text
+
+
+def test_a_temporary_directory_ends_with_the_process_that_made_it(tmp_path: Path) -> None:
+    program = (
+        "import os\nfrom pricer.kernels import jit\nprint(jit.cache_directory(), flush=True)\n"
+        "child = os.fork()\n"
+        "if child: assert os.waitpid(child, 0)[1] == 0\n"
+        "assert jit.cache_directory().is_dir()\n"  # the child ends first, and leaves it
+    )
+    blocked = tmp_path / "a file"
+    blocked.touch()
+    directory = Path(run(CHECKOUT, blocked, program))
+    assert directory.name.startswith("volstream-kernels-")
+    assert not directory.exists()
+
+
 def test_a_parent_that_cannot_be_written_falls_back_with_a_warning(
     private: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
