@@ -1,7 +1,7 @@
 """volstream: a live options pricer.
 
 Everything a user needs is here; each name is loaded when it is first used, so that `import pricer` costs nothing:
-no Numba, no pandas, no web server. The Black–Scholes spot form is the module `pricer.bsm`.
+no Numba, no pandas, no web server. Modules of their own hold the other models: `pricer.bsm`, `bachelier`, ...
 
 >>> import pricer
 >>> "implied_vol" in pricer.__all__
@@ -16,7 +16,10 @@ TYPE_CHECKING = False  # typing's own costs its import; type checkers know the n
 if TYPE_CHECKING:
     from typing import Any
 
+    import pricer.bachelier as bachelier
     import pricer.bsm as bsm
+    import pricer.digital as digital
+    import pricer.displaced as displaced
     from pricer.clock import Clock, Instant, ManualClock, SystemClock
     from pricer.conventions import GreekConvention, Reason, Status, ttm_years
     from pricer.engine import Engine, EngineSettings
@@ -38,9 +41,12 @@ if TYPE_CHECKING:
 
 # Where each public name lives. A module stands under its own name.
 _HOMES = {
+    "pricer.bachelier": ("bachelier",),
     "pricer.bsm": ("bsm",),
     "pricer.clock": ("Clock", "Instant", "ManualClock", "SystemClock"),
     "pricer.conventions": ("GreekConvention", "Reason", "Status", "ttm_years"),
+    "pricer.digital": ("digital",),
+    "pricer.displaced": ("displaced",),
     "pricer.engine": ("Engine", "EngineSettings"),
     "pricer.errors": (
         "ConfigError",
@@ -83,7 +89,10 @@ __all__ = [
     "UnknownInstrument",
     "VenueError",
     "VolstreamError",
+    "bachelier",
     "bsm",
+    "digital",
+    "displaced",
     "greeks",
     "implied_vol",
     "live",

@@ -36,11 +36,9 @@ def solved(
     chain: Chain, premium: ArrayLike, inputs: tuple[ArrayLike, ...], cp: Signs, discount: ArrayLike, status: bool
 ) -> Any:
     """One number a row of the premium over discount: `chain(premium, *inputs, cp, out, status)`."""
-    shape, (p, *columns, d) = rows(premium, *inputs, signs(cp), discount)
-    out, codes = np.empty(len(d)), np.empty(len(d), np.uint8)
-    with np.errstate(all="ignore"):
-        undiscounted = np.where((d > 0.0) & np.isfinite(d), p / d, np.nan)
-    chain(frozen(undiscounted), *columns, out, codes)
+    shape, (p, *columns) = rows(undiscounted(premium, discount), *inputs, signs(cp))
+    out, codes = np.empty(len(p)), np.empty(len(p), np.uint8)
+    chain(p, *columns, out, codes)
     return (shaped(out, shape), shaped_codes(codes, shape)) if status else shaped(out, shape)
 
 
@@ -53,6 +51,13 @@ def derived(
     chain(*columns, out, codes)
     _discount(out, codes, d)
     return [shaped(field, shape) for field in out], shaped_codes(codes, shape)
+
+
+def undiscounted(premium: ArrayLike, discount: ArrayLike) -> Floats:
+    """The premium over discount; NaN where that is not positive and finite."""
+    p, d = np.asarray(premium, float), np.asarray(discount, float)
+    with np.errstate(all="ignore"):
+        return np.where((d > 0.0) & (d < np.inf), p / d, np.nan)
 
 
 def one_option(a: Any, b: Any, c: Any, d: Any, cp: Any, discount: Any) -> bool:
