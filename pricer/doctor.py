@@ -137,18 +137,25 @@ def version_of(distribution: str) -> str | None:
 
 
 def _kernels() -> Iterator[Finding]:
-    from pricer.kernels.jit import cache_directory, cache_parent
-
-    directory = cache_directory()
-    files = list(directory.glob("**/*.nbc"))
-    size = sum(file.stat().st_size for file in files) / 1e6
-    state = f"{len(files)} compiled, {size:.1f} MB" if files else "empty: the next start compiles"
-    kept = directory.parent == cache_parent()
-    place = str(directory) if kept else f"{directory}, lost at exit: {cache_parent()} cannot be used"
-    yield Finding("kernel cache", "ok" if kept else "note", f"{place} ({state})")
+    yield _cache()
     start = time.perf_counter()
     pricer.warmup()
     yield Finding("kernels", "ok", f"ready in {time.perf_counter() - start:.2f} s")
+
+
+def _cache() -> Finding:
+    from pricer.kernels.jit import cache_directory, cache_is_kept
+    from pricer.kernels.store import sound_files
+
+    directory = cache_directory()
+    sound, damaged = sound_files(directory)
+    size = sum(file.stat().st_size for file in directory.glob("*.nbc")) / 1e6
+    state = f"{sound} compiled, {size:.1f} MB" if sound else "empty: the next start compiles"
+    if damaged:
+        state += f", {damaged} damaged, to be compiled again"
+    if not cache_is_kept():
+        return Finding("kernel cache", "note", f"{directory}, lost at exit: see the warning in the log ({state})")
+    return Finding("kernel cache", "note" if damaged else "ok", f"{directory} ({state})")
 
 
 # -- the numbers

@@ -40,7 +40,7 @@ def compiled_kernels() -> set[Path]:
     """The files of compiled code that are there for these very sources."""
     from pricer.kernels.jit import cache_directory
 
-    return set(cache_directory().glob("**/*.nbc"))
+    return set(cache_directory().glob("*.nbc"))
 
 
 class Stopped(Exception):

@@ -21,6 +21,7 @@ Each proof is one-sided: what it cannot prove (an exact touch, for example) it r
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -348,3 +349,9 @@ def _above_between(
         else:
             width *= 0.5
     return False
+
+
+def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
+    """One certificate; all kernels of this module."""
+    params, none = np.array([0.024, 0.01, 0.0, 0.0, 0.1]), np.empty(0)
+    return [("certify_svi", lambda: certify_svi(params, none, none, np.empty(9)))]

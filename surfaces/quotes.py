@@ -16,6 +16,7 @@ that.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -314,3 +315,9 @@ def _median_around(values: Array, at: int) -> float:
                 taken += 1
             j += step
     return 0.5 * (near[(count - 1) // 2] + near[count // 2]) if count >= 3 else math.nan
+
+
+def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
+    """One selection; all kernels of this module."""
+    strikes = np.array([90.0, 100.0, 110.0])
+    return [("select", lambda: select(SliceQuotes(0.1, 100.0, strikes, np.full(3, 0.49), np.full(3, 0.51))))]

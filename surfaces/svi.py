@@ -16,6 +16,7 @@ they describe hardly moves.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -183,3 +184,14 @@ def _density(
                 d2 = -k / math.sqrt(w) - 0.5 * math.sqrt(w)
                 g = durrleman(w, slope, bend, k)
                 out[i] = g * math.exp(-0.5 * d2 * d2) / (strikes[i] * math.sqrt(2.0 * math.pi * w))
+
+
+def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
+    """Every kernel that reads a smile."""
+    smile = SviSmile(0.1, 100.0, SviParams(0.024, 0.01, 0.0, 0.0, 0.1))
+    strikes = np.array([100.0])
+    return [
+        ("iv_chain", lambda: smile.fill_iv(strikes, np.empty(1))),
+        ("density", lambda: smile.density(strikes)),
+        ("curve", lambda: smile.total_variance(strikes)),  # and with it all derivatives
+    ]

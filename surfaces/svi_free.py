@@ -11,6 +11,7 @@ somewhere outside their quotes. It is the start of `pricer.surfaces.svi_hard`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -264,3 +265,9 @@ def _reduced_system(
                 for c in range(pivot + 1, r + 1):
                     moments[r, c] -= factor * moments[c, pivot]
     return gradient_m, gradient_s, max(moments[3, 3], 0.0), moments[4, 3], max(moments[4, 4], 0.0)
+
+
+def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
+    """One fit; all kernels of this module."""
+    observations = np.array([[k, 0.49, 0.51, 0.01, 1.0] for k in (-0.1, 0.0, 0.1)])
+    return [("fit_free", lambda: fit_free(observations, 0.1, False, np.empty(5)))]

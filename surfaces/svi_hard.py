@@ -19,6 +19,7 @@ A grid is no proof; the caller certifies the result and adds grid points where i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -478,3 +479,10 @@ def _solve_damped(matrix: Array, gradient: Array, damping: float, factor: Array,
             total -= factor[c, i] * step[c]
         step[i] = total / factor[i, i]
     return True
+
+
+def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
+    """One fit without its certificates, which `pricer.surfaces.warm` adds: those kernels are another module's."""
+    observations = np.array([[k, 0.49, 0.51, 0.01, 1.0] for k in (-0.1, 0.0, 0.1)])
+    params, none = np.array([0.024, 0.01, 0.0, 0.0, 0.1]), np.empty(0)
+    return [("fit_hard", lambda: fit_hard(observations, 0.1, none, none, none, none, none, 0.1, params)[1])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,18 @@ def test_it_names_versions_processor_and_cache(findings: list[doctor.Finding]) -
     assert "numba " in found["packages"].detail
     assert "cores usable" in found["cpu"].detail
     assert "kernels-" in found["kernel cache"].detail
+
+
+def test_it_notes_damaged_kernels_and_a_cache_that_will_not_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rating.rate_model-0.nbc").write_bytes(b"damaged")
+    monkeypatch.setattr("pricer.kernels.jit.cache_directory", lambda: tmp_path)
+    monkeypatch.setattr("pricer.kernels.jit.cache_is_kept", lambda: True)
+    assert doctor._cache().state == "note"
+    assert "1 damaged" in doctor._cache().detail
+    monkeypatch.setattr("pricer.kernels.jit.cache_is_kept", lambda: False)
+    assert "lost at exit" in doctor._cache().detail
 
 
 def test_a_wrong_price_fails_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

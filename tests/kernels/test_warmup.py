@@ -16,6 +16,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     calls: Calls = [("first", lambda: made.append("first")), ("second", lambda: made.append("second"))]
     monkeypatch.setattr(module, "warmup_calls", lambda: calls)
+    monkeypatch.setattr(module, "helpers_possible", lambda: 0)
     monkeypatch.setattr(module, "_warm", set())
     return made
 
@@ -53,6 +54,7 @@ def test_a_failing_kernel_is_heard_and_tried_again(monkeypatch: pytest.MonkeyPat
             raise outcome
 
     monkeypatch.setattr(module, "warmup_calls", lambda: [("only", call)])
+    monkeypatch.setattr(module, "helpers_possible", lambda: 0)
     monkeypatch.setattr(module, "_warm", set())
     with pytest.raises(ValueError, match="no"):
         warmup()
@@ -63,5 +65,6 @@ def test_a_failing_kernel_is_heard_and_tried_again(monkeypatch: pytest.MonkeyPat
 def test_every_registered_kernel_runs() -> None:
     names = [name for name, call in warmup_calls()]
     assert {"black76.price", "implied_vol.implied_vol_chain", "chain.quote_ivs", "chain.model_values"} <= set(names)
+    assert {"svi_hard.fit_hard", "warm.surface fit"} <= set(names)
     assert len(names) == len(set(names))
     warmup()
