@@ -1,12 +1,12 @@
 # Each target makes .venv when it is missing. ARGS= goes to the program: make demo ARGS="--port 9000".
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check bench
+.PHONY: help setup demo test test-long check bench bench-kernels
 SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: ## the environment, complete, for development
 	@.ci/environment dev
@@ -29,3 +29,7 @@ check: setup ## lint, format and types
 
 bench: setup ## from frame to snapshot, measured on this machine
 	$(BIN)/python -m benchmarks.tick $(ARGS)
+
+bench-kernels: ## the kernels beside other packages, which are installed for it
+	@.ci/environment bench
+	$(BIN)/python -m benchmarks.kernels $(ARGS)
