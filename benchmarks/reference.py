@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 import mpmath as mp
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.sets import DRAWN_PER_KEPT, Floats, Options, is_kept
 
@@ -47,6 +48,9 @@ class Reference(NamedTuple):
     rest: Floats  # the exact volatility minus `sigma`
     condition: Floats  # premium/(sigma·vega): the relative error of a volatility per one of the premium
 
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Reference:
+        return Reference(self.options.take(rows), *(column[rows] for column in self[1:]))
+
     def error_in_u(self, found: Floats) -> Floats:
         """u of each row; NaN where `found` is."""
         return self.relative_error(found) / ((1.0 + self.condition) * ULP)
@@ -63,21 +67,35 @@ def reference_set(
     In as many processes as there are cores, unless told otherwise; the rows do not depend on that. `report` is
     called now and then.
     """
-    found: list[tuple[Options, Floats]] = []
-    done = 0
-    drawn = make(seed, DRAWN_PER_KEPT * count)
+    drawn, found, done = make(seed, DRAWN_PER_KEPT * count), [], 0
+    for part in solved_parts(drawn, processes):
+        found.append(part.take(~np.isnan(part.sigma)))
+        done += len(found[-1].sigma)
+        report(completed=min(done, count))
+        if done >= count:
+            return joined(found).take(np.arange(count))
+    raise ValueError(f"only {done} of {len(drawn.cp)} rows drawn belong to the set, {count} are wanted")
+
+
+def solve(options: Options, report: Report, processes: int | None = None) -> Reference:
+    """Every row, solved exactly; NaN where its premium is none that `benchmarks.sets` keeps."""
+    found, done = [], 0
+    for part in solved_parts(options, processes):
+        found.append(part)
+        done += len(part.sigma)
+        report(completed=done)
+    return joined(found)
+
+
+def solved_parts(options: Options, processes: int | None) -> Iterator[Reference]:
     with workers(processes or os.cpu_count() or 1) as each:
-        for part, solved in zip(chunks(drawn), each(solve_rows, chunks(drawn)), strict=False):
-            kept = ~np.isnan(solved[0])
-            found.append((part.take(kept), solved[:, kept]))
-            done += int(kept.sum())
-            report(completed=min(done, count))
-            if done >= count:
-                break
-        else:
-            raise ValueError(f"only {done} of {len(drawn.cp)} rows drawn belong to the set, {count} are wanted")
-    options = Options(*(np.concatenate(column)[:count] for column in zip(*(part for part, _ in found), strict=True)))
-    return Reference(options, *np.concatenate([solved for _, solved in found], axis=1)[:, :count])
+        for part, solved in zip(chunks(options), each(solve_rows, chunks(options)), strict=True):
+            yield Reference(part, *solved)
+
+
+def joined(parts: list[Reference]) -> Reference:
+    options = Options(*map(np.concatenate, zip(*(part.options for part in parts), strict=True)))
+    return Reference(options, *map(np.concatenate, list(zip(*parts, strict=True))[1:]))
 
 
 @contextmanager
