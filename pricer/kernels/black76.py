@@ -22,8 +22,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from pricer.kernels.jit import fused_kernel
-from pricer.kernels.normal import INV_SQRT_2PI, Z_MAX, mills, mills_slope
+from pricer.kernels.elementary import exp, log_ratio, select
+from pricer.kernels.jit import inlined, kernel
+from pricer.kernels.normal import INV_SQRT_2PI, Z_MAX, mills, mills_difference
 from pricer.kernels.status import AT_INTRINSIC, BAD_INPUT, OK
 
 Floats = npt.NDArray[np.float64]
@@ -60,7 +61,7 @@ H_MAX = 40.0
 SERIES_T = 0.35
 
 
-@fused_kernel
+@kernel
 def price(forward: float, strike: float, ttm: float, sigma: float, cp: float) -> float:
     """Undiscounted premium; the intrinsic value at ttm = 0 or sigma = 0; NaN outside the domain."""
     status = row_status(forward, strike, ttm, sigma, cp)
@@ -72,7 +73,7 @@ def price(forward: float, strike: float, ttm: float, sigma: float, cp: float) ->
     return intrinsic + time_value(forward, strike, sigma * math.sqrt(ttm))
 
 
-@fused_kernel
+@kernel
 def row_status(forward: float, strike: float, ttm: float, sigma: float, cp: float) -> int:
     """OK, AT_INTRINSIC where ttm or sigma is zero (results are limits), or BAD_INPUT outside the domain."""
     # Written so that a NaN anywhere makes the test fail.
@@ -87,7 +88,7 @@ def row_status(forward: float, strike: float, ttm: float, sigma: float, cp: floa
     return AT_INTRINSIC if ttm < ZERO or sigma < ZERO else OK
 
 
-@fused_kernel
+@kernel
 def time_value(forward: float, strike: float, s: float) -> float:
     """V minus its intrinsic value, for total deviation s = sigma·√ttm > 0; the same for call and put, ≤ min(F, K)."""
     h = -log_distance(forward, strike) / s
@@ -96,51 +97,32 @@ def time_value(forward: float, strike: float, s: float) -> float:
         return 0.0
     if t > H_MAX:
         return min(forward, strike)
-    weight = math.sqrt(forward * strike) * INV_SQRT_2PI * math.exp(-0.5 * (h * h + t * t))
+    weight = math.sqrt(forward * strike) * INV_SQRT_2PI * exp(-0.5 * (h * h + t * t))
     if h + t <= Z_MAX:
         return weight * value_over_vega(h, t)
     return min(forward, strike) - weight * room_over_vega(h, t)
 
 
-@fused_kernel
+@inlined
 def log_distance(forward: float, strike: float) -> float:
-    """|ln(F/K)|, from the exact difference F − K: ln of the rounded ratio would lose the digits near the money."""
-    ratio = abs(forward - strike) / min(forward, strike)
-    if ratio > 1e300:  # the quotient may have overflowed
-        return abs(math.log(forward) - math.log(strike))
-    return math.log1p(ratio)
+    """|ln(F/K)|, good to 2 units in the last place also at the money."""
+    below = forward < strike
+    return log_ratio(select(below, strike, forward), select(below, forward, strike))
 
 
-@fused_kernel
+@inlined
 def value_over_vega(h: float, t: float) -> float:
-    """A(h, t) = Y(h + t) − Y(h − t) for h ≤ 0 < t and h + t ≤ Z_MAX, without cancellation.
-
-    For small t it is 2·Σ Y⁽ⁿ⁾(h)·tⁿ/n! over odd n, with Y⁽ⁿ⁺¹⁾ = h·Y⁽ⁿ⁾ + n·Y⁽ⁿ⁻¹⁾.
-    """
-    if t > SERIES_T:
-        return mills(h + t) - mills(h - t)
-    older = mills(h)
-    newer = mills_slope(h)
-    power = t
-    total = newer * power
-    for n in range(1, 21, 2):
-        older = h * newer + n * older  # derivative n + 1
-        newer = h * older + (n + 1) * newer  # derivative n + 2
-        power *= t * t / ((n + 1) * (n + 2))
-        term = newer * power
-        total += term
-        if abs(term) < 1e-17 * total:
-            break
-    return 2.0 * total
+    """A(h, t) = Y(h + t) − Y(h − t), the time value over vega per unit of s, for h + t ≤ Z_MAX."""
+    return mills_difference(h, t)
 
 
-@fused_kernel
+@inlined
 def room_over_vega(h: float, t: float) -> float:
     """(min(F, K) − time value) over vega per unit of s: B(h, t) = Y(−h − t) + Y(h − t), where h + t > 0."""
     return mills(-h - t) + mills(h - t)
 
 
-@fused_kernel
+@kernel
 def greeks(
     forward: float, strike: float, ttm: float, sigma: float, cp: float
 ) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
@@ -160,7 +142,7 @@ def greeks(
     return interior_greeks(forward, strike, ttm, sigma, cp)
 
 
-@fused_kernel
+@kernel
 def interior_greeks(
     forward: float, strike: float, ttm: float, sigma: float, cp: float
 ) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
@@ -172,7 +154,7 @@ def interior_greeks(
     d2 = d1 - s
     product = d1 * d2
     h = x / s
-    pdf_forward = math.sqrt(forward * strike) * INV_SQRT_2PI * math.exp(-0.5 * (h * h + 0.25 * s * s))  # F·φ(d1)
+    pdf_forward = math.sqrt(forward * strike) * INV_SQRT_2PI * exp(-0.5 * (h * h + 0.25 * s * s))  # F·φ(d1)
     pdf = pdf_forward / forward
 
     value = max(cp * (forward - strike), 0.0) + time_value(forward, strike, s)
@@ -200,7 +182,7 @@ def interior_greeks(
     )
 
 
-@fused_kernel
+@kernel
 def limit_greeks(
     forward: float, strike: float, ttm: float, sigma: float, cp: float
 ) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
@@ -227,7 +209,7 @@ def limit_greeks(
     return 0.0, 0.5 * cp, nan, vega, 0.0, 0.0, vanna, 0.0, 0.0, veta, nan, nan, nan, -0.25 * vega * ttm
 
 
-@fused_kernel
+@kernel
 def price_chain(
     forward: Floats, strike: Floats, ttm: Floats, sigma: Floats, cp: Floats, out: Floats, status: Codes
 ) -> None:
@@ -237,7 +219,7 @@ def price_chain(
         out[i] = price(forward[i], strike[i], ttm[i], sigma[i], cp[i])
 
 
-@fused_kernel
+@kernel
 def greeks_chain(
     forward: Floats, strike: Floats, ttm: Floats, sigma: Floats, cp: Floats, out: Floats, status: Codes
 ) -> None:

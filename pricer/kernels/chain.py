@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pricer.kernels import settlement
 from pricer.kernels.black76 import GREEKS, greeks
 from pricer.kernels.implied_vol import implied_vol
-from pricer.kernels.jit import fused_kernel
+from pricer.kernels.jit import kernel
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
@@ -35,7 +35,7 @@ MODEL_FIELDS = (
 )
 
 
-@fused_kernel
+@kernel
 def quote_ivs(
     rows: Rows,
     count: int,
@@ -63,7 +63,7 @@ def quote_ivs(
             values[j, row], status[j, row] = implied_vol(premium, forward[row], strike[row], ttm[row], cp[row])
 
 
-@fused_kernel
+@kernel
 def model_values(
     count: int,
     iv: Floats,

@@ -4,13 +4,16 @@ The time value over √(F·K) is b(s) = v·A (see `black76`), s = sigma·√ttm.
 in ln s over a thousand orders of magnitude; within a quarter of the upper bound, where b flattens, its complement
 ln(bmax − b(s)) = ln(bmax − beta). Both have cheap derivatives,
 
-    db/ds = v,   v'/v = q = (h² − t²)/s,   v''/v = q² − 3h²/s² − 1/4,
+    db/ds = v,   v'/v = q = (h² − t²)/s,   v''/v = q² − 3h²/s² − 1/4,   ...
 
-so each step is Householder's of third order (four times the digits). The guess is Bachelier's inverse with a lognormal
-correction, some per cent off; two steps reach round-off and a bracket guards the rest of the domain.
+so a step of Householder's fourth order costs little more than Newton's and leaves the fifth power of its error. The
+first guess is good to 4e-4 (docs/derivations/implied_vol_guess.py), so that one step ends at round-off: `direct_vol`
+is that step without a branch, and its loop over a chain is vectorised. It checks itself by the length of the step.
+The few rows it refuses, near the upper bound, with s above 2.6 or prices near the end of the doubles, go to
+`bracketed_vol`, which iterates inside a bracket and also says why a row has no solution.
 
 The residual is taken as ln(b/beta), not as a difference of logarithms, whose rounding would cost digits at the money.
-The step lengths are from A. S. Householder, "The Numerical Treatment of a Single Nonlinear Equation", 1970.
+The steps are those of A. S. Householder, "The Numerical Treatment of a Single Nonlinear Equation", 1970, section 4.4.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pricer.kernels.black76 import LEAST, MOST, ZERO, log_distance, room_over_vega, value_over_vega
-from pricer.kernels.jit import fused_kernel
-from pricer.kernels.normal import INV_SQRT_2PI
+from pricer.kernels.elementary import exp, fma, log, polynomial, select
+from pricer.kernels.jit import inlined, kernel
+from pricer.kernels.normal import INV_SQRT_2PI, Z_MAX, mills_difference
 from pricer.kernels.status import ABOVE_MAX, AT_INTRINSIC, BAD_INPUT, BELOW_INTRINSIC, NO_CONVERGENCE, OK
 
 Floats = npt.NDArray[np.float64]
@@ -35,29 +39,54 @@ UPPER_SHARE = 0.74
 
 SQRT_2PI = 2.5066282746310002
 
-# eta/u of Bachelier's inverse in powers of y = (5 − u)/(5 + u), to 0.2 %; docs/derivations/bachelier_guess.py.
-GUESS = np.array(
-    [
-        0.8094219265704072,
-        -0.5128784635592415,
-        -0.5125416001271461,
-        0.3067307798676979,
-        1.769792304738446,
-        0.5905671811336886,
-        -2.35807793609045,
-        -0.5275660065170196,
-        1.4336814642181053,
-    ]
+# eta/u of Bachelier's inverse in powers of y = (4 − u)/(4 + u), to 1.5e-4; docs/derivations/implied_vol_guess.py.
+INVERSE = (
+    0.7468751563399912,
+    -0.5825991353536178,
+    -0.22992629292646435,
+    0.8314497756111595,
+    1.701705047123937,
+    -0.012039135023843198,
+    -4.107552171080412,
+    -1.6491680564458298,
+    6.405215978630891,
+    2.5762642164504417,
+    -5.51965236170828,
+    -1.2131134846713887,
+    2.052685861199318,
 )
 
-# A step this small (relative) leaves an error of its fourth power.
-LAST_STEP = 3e-5
+# P of the lognormal correction 1 − q·P, to 1.2e-4: row i holds the powers of v that go with q to the i.
+CORRECTION = (
+    (
+        0.14837232545444873,
+        -0.14281457124861527,
+        1.1803866652616184,
+        -2.5106400217606915,
+        2.137403606377858,
+        -0.6895659122595718,
+    ),
+    (0.056288291449067884, 0.10958828475634075, -0.3866348356989373, 0.24708620217926588),
+    (0.09899780826963801, -0.108185407993692),
+    (0.008379519859599956,),
+)
+
+# A step this small (relative) leaves an error of its fifth power.
+LAST_STEP = 5e-4
+
+# A smaller time value, absolute or over √(F·K), goes to `bracketed_vol`: its last digits are where doubles end.
+LEAST_VALUE = 1e-300
 
 # Two or three are taken anywhere in the domain; a bracket halves when a step misbehaves.
 MAX_STEPS = 60
 
+_inverse = polynomial(INVERSE)
+_correction_0 = polynomial(CORRECTION[0])
+_correction_1 = polynomial(CORRECTION[1])
+_correction_2 = polynomial(CORRECTION[2])
 
-@fused_kernel
+
+@kernel
 def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: float) -> tuple[float, int]:
     """(sigma, status) of an undiscounted premium in the currency of forward and strike.
 
@@ -66,6 +95,131 @@ def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: f
     under it; NaN with ABOVE_MAX from F (call) or K (put) on, where no finite volatility is; NaN with BAD_INPUT for NaN,
     infinities, and a forward, strike or ttm that is not positive (or not in the domain).
     """
+    sigma = direct_vol(premium, forward, strike, ttm, cp)
+    if sigma == sigma:
+        return sigma, OK
+    return bracketed_vol(premium, forward, strike, ttm, cp)
+
+
+@inlined
+def direct_vol(premium: float, forward: float, strike: float, ttm: float, cp: float) -> float:
+    """The volatility by the guess and one step, without a branch; NaN where that is not good to round-off."""
+    value, root, x = time_value_of(premium, forward, strike, cp)
+    s, change = stepped(guess(value / root, x), x, value, root)
+    good = in_reach(value, root, forward, strike, ttm, cp) & (abs(change) <= LAST_STEP)
+    return select(good, s / math.sqrt(ttm), math.nan)
+
+
+@inlined
+def direct_vol_from(previous: float, premium: float, forward: float, strike: float, ttm: float, cp: float) -> float:
+    """`direct_vol` with a volatility at hand in the place of the guess."""
+    value, root, x = time_value_of(premium, forward, strike, cp)
+    deviation = math.sqrt(ttm)
+    start = previous * deviation
+    s, change = stepped(start, x, value, root)
+    # Above Z_MAX, where Y's polynomial ends, a step from a far start says nothing.
+    known = (start > 0.0) & (0.5 * start - x / start <= Z_MAX + 0.01)
+    good = in_reach(value, root, forward, strike, ttm, cp) & known & (abs(change) <= LAST_STEP)
+    return select(good, s / deviation, math.nan)
+
+
+@inlined
+def time_value_of(premium: float, forward: float, strike: float, cp: float) -> tuple[float, float, float]:
+    """(premium − intrinsic, √(F·K), |ln(F/K)|)."""
+    return excess(premium, forward, strike, cp), math.sqrt(forward * strike), log_distance(forward, strike)
+
+
+@inlined
+def excess(premium: float, forward: float, strike: float, cp: float) -> float:
+    """premium − max(cp·(F − K), 0) with the rounding error of F − K put back (T. J. Dekker's exact sum, 1971); zero for
+    a premium that equals the rounded difference."""
+    a = select(cp > 0.0, forward, strike)
+    b = select(cp > 0.0, strike, forward)
+    difference = a - b
+    minus_b = difference - a
+    lost = (a - (difference - minus_b)) - (b + minus_b)
+    above = select(premium > difference, (premium - difference) - lost, 0.0)
+    return select(difference > 0.0, above, premium)
+
+
+@inlined
+def in_reach(value: float, root: float, forward: float, strike: float, ttm: float, cp: float) -> bool:
+    """Is the row in the domain, its time value a normal number and not near its bound? False for a NaN anywhere."""
+    return (
+        (forward >= LEAST)
+        & (forward <= MOST)
+        & (strike >= LEAST)
+        & (strike <= MOST)
+        & (ttm >= ZERO)
+        & (ttm <= MOST)
+        & (cp * cp == 1.0)
+        & (value >= LEAST_VALUE)
+        & (value >= LEAST_VALUE * root)
+        & (value <= UPPER_SHARE * forward)
+        & (value <= UPPER_SHARE * strike)
+    )
+
+
+@inlined
+def guess(beta: float, x: float) -> float:
+    """s to 4e-4 from Bachelier's inverse and its lognormal correction; 2.6 is the largest s it knows."""
+    scale = SQRT_2PI * beta
+    # At the money eta and u go to zero together; their quotient is settled long before this.
+    far = x / scale
+    far = select(far < 1e-8, 1e-8, far)
+    square = far * far
+    huge = far > 1e140
+    raised = log(select(huge, far, 1.0 + square))
+    u = math.sqrt(select(huge, raised + raised, select(square < 1e-10, square, raised)))
+    eta = u * _inverse((4.0 - u) / (4.0 + u))
+    start = scale * (far / eta)
+    q = start * start / fma(eta, 2.0 + eta, 3.0)
+    v = 2.0 / (2.0 + eta)
+    p = fma(q, CORRECTION[3][0], _correction_2(v))
+    p = fma(q, fma(q, p, _correction_1(v)), _correction_0(v))
+    return start / (1.0 - q * p)
+
+
+@inlined
+def stepped(s: float, x: float, value: float, root: float) -> tuple[float, float]:
+    """(s after one step on ln b = ln beta, the relative length of the step), where h + t ≤ Z_MAX."""
+    h = -x / s
+    t = 0.5 * s
+    over = mills_difference(h, t)
+    residual = log(over * (INV_SQRT_2PI * root) / value) - 0.5 * fma(h, h, t * t)
+    change = householder(residual, s / over, h * h, t * t)
+    return fma(s, change, s), change
+
+
+@inlined
+def householder(residual: float, slope: float, h2: float, t2: float) -> float:
+    """The relative step of fourth order for f = residual, s·f' = slope; h2 = (x/s)², t2 = s²/4.
+
+    With b's derivatives times sⁿ/n! over b in m, those of ln b follow in g, and those of 1/f (times powers of f) in e,
+    each by the series of a composite function. The step is f·e3/e4.
+    """
+    q1 = h2 - t2
+    q2 = -3.0 * h2 - t2
+    q3 = 12.0 * h2
+    m1 = slope
+    m2 = 0.5 * slope * q1
+    m3 = slope * (1.0 / 6.0) * fma(q1, q1, q2)
+    m4 = slope * (1.0 / 24.0) * fma(q1, fma(q1, q1, 3.0 * q2), q3)
+    half = m1 * m1
+    g1 = m1
+    g2 = fma(-0.5, half, m2)
+    g3 = fma(m1, fma(half, 1.0 / 3.0, -m2), m3)
+    g4 = fma(half, fma(-0.25, half, m2), fma(-m1, m3, fma(-0.5 * m2, m2, m4)))
+    f = residual
+    e2 = fma(g1, g1, -g2 * f)
+    e3 = -fma(g1, e2, f * fma(-g2, g1, g3 * f))
+    e4 = -fma(g1, e3, f * fma(g2, e2, f * fma(-g3, g1, g4 * f)))
+    return f * e3 / e4
+
+
+@kernel
+def bracketed_vol(premium: float, forward: float, strike: float, ttm: float, cp: float) -> tuple[float, int]:
+    """`implied_vol` over the whole domain, and the verdict on what has no solution."""
     if not (
         LEAST <= forward <= MOST
         and LEAST <= strike <= MOST
@@ -82,34 +236,20 @@ def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: f
     upper = forward if cp > 0.0 else strike
     if premium >= upper:
         return math.nan, ABOVE_MAX
-    value = premium if intrinsic == 0.0 else excess(premium, forward, strike, cp)
-    s, status = total_deviation(value, upper - premium, forward, strike)
+    value, root, x = time_value_of(premium, forward, strike, cp)
+    s, status = total_deviation(value, upper - premium, min(forward, strike), root, x)
     sigma = s / math.sqrt(ttm)
     return sigma, AT_INTRINSIC if sigma == 0.0 else status
 
 
-@fused_kernel
-def excess(premium: float, forward: float, strike: float, cp: float) -> float:
-    """premium − cp·(F − K) with the rounding error of F − K put back (T. J. Dekker's exact sum, 1971)."""
-    a = forward if cp > 0.0 else strike
-    b = strike if cp > 0.0 else forward
-    difference = a - b
-    minus_b = difference - a
-    lost = (a - (difference - minus_b)) - (b + minus_b)
-    return (premium - difference) - lost
-
-
-@fused_kernel
-def total_deviation(value: float, room: float, forward: float, strike: float) -> tuple[float, int]:
+@inlined
+def total_deviation(value: float, room: float, lowest: float, root: float, x: float) -> tuple[float, int]:
     """(s, status): the total deviation sigma·√ttm of a time value; `room` is what it lacks of its maximum min(F, K)."""
-    x = log_distance(forward, strike)
-    root = math.sqrt(forward * strike)
-    lowest = min(forward, strike)
     upper = value > UPPER_SHARE * lowest
     target = (room if upper else value) / root
     if x == 0.0 and target < 1e-100:
         return SQRT_2PI * target, OK  # b is straight here, and the target may be subnormal
-    log_target = math.log(room if upper else value) - math.log(root)
+    log_target = log(room if upper else value) - log(root)
     s = upper_guess(room / lowest, x) if upper else lower_guess(target, log_target, x)
     low = 0.0
     high = math.inf
@@ -119,14 +259,14 @@ def total_deviation(value: float, room: float, forward: float, strike: float) ->
             high = s
         else:
             low = s
-        change = householder(residual, over, s, x)
-        if abs(change) <= LAST_STEP * s:
-            return s + change, OK
-        s = bracketed(s + change, low, high)
+        change = householder(residual, s / over, (x / s) ** 2, 0.25 * s * s)
+        if abs(change) <= LAST_STEP:
+            return s + s * change, OK
+        s = bracketed(s + s * change, low, high)
     return math.nan, NO_CONVERGENCE
 
 
-@fused_kernel
+@inlined
 def residual_over_vega(s: float, x: float, target: float, log_target: float, upper: bool) -> tuple[float, float]:
     """(ln(b/beta), A) below, (ln((bmax − b)/(bmax − beta)), −B) above: the residual f and 1/f'."""
     h = -x / s
@@ -134,26 +274,14 @@ def residual_over_vega(s: float, x: float, target: float, log_target: float, upp
     over = room_over_vega(h, t) if upper else value_over_vega(h, t)
     exponent = -0.5 * (h * h + t * t)
     if target > 1e-100 and exponent > -300.0:
-        residual = math.log(INV_SQRT_2PI * math.exp(exponent) * over / target)
+        residual = log(INV_SQRT_2PI * exp(exponent) * over / target)
     else:
         # So far out the rounding of large logarithms costs nothing: f' is as large as they are.
-        residual = exponent + math.log(INV_SQRT_2PI * over) - log_target
+        residual = exponent + log(INV_SQRT_2PI * over) - log_target
     return residual, (-over if upper else over)
 
 
-@fused_kernel
-def householder(residual: float, over: float, s: float, x: float) -> float:
-    """The step of third order from s, for f = residual and f' = 1/over."""
-    ratio = x / s
-    q = (ratio * ratio - 0.25 * s * s) / s
-    second = q - 1.0 / over  # f''/f'
-    third = q * q - 3.0 * (ratio / s) ** 2 - 0.25 - 3.0 * q / over + 2.0 / (over * over)  # f'''/f'
-    newton = -residual * over
-    bend = newton * second
-    return newton * (1.0 + 0.5 * bend) / (1.0 + bend + newton * newton * third / 6.0)
-
-
-@fused_kernel
+@inlined
 def bracketed(s: float, low: float, high: float) -> float:
     """s where it lies between the bounds, else a point that halves them (in logarithm, once both are known)."""
     if low < s < high:
@@ -165,42 +293,64 @@ def bracketed(s: float, low: float, high: float) -> float:
     return math.sqrt(low) * math.sqrt(high)
 
 
-@fused_kernel
+@inlined
 def lower_guess(beta: float, log_beta: float, x: float) -> float:
-    """Bachelier's inverse, x/eta, times 1 + s²/(24 + 8·eta²) for the lognormal's smaller value at equal s."""
-    scale = SQRT_2PI * beta
-    if x < 1e-8 * scale:
-        return scale * (1.0 + scale * scale / 24.0)
-    if x < 1e100 * scale:
-        u = math.sqrt(math.log1p((x / scale) ** 2))
-    else:
-        u = math.sqrt(2.0 * (math.log(x / SQRT_2PI) - log_beta))
-    y = (5.0 - u) / (5.0 + u)
-    shrink: float = GUESS[8]
-    for i in range(7, -1, -1):
-        shrink = shrink * y + GUESS[i]
-    eta = u * shrink
-    s = x / eta
-    return s * (1.0 + s * s / (24.0 + 8.0 * eta * eta))
+    """`guess` where beta is a normal number, else its leading term far in the wing, −ln beta ≈ x²/(2s²)."""
+    if beta > LEAST_VALUE:
+        return min(guess(beta, x), 2.5 + math.sqrt(2.0 * x))
+    return x / math.sqrt(2.0 * (log(x / SQRT_2PI) - log_beta))
 
 
-@fused_kernel
+@inlined
 def upper_guess(share: float, x: float) -> float:
     """From Φ(−(h + t)) ≈ room/min(F, K), of which the second term takes up to a half near the money."""
-    depth = -math.log(share * (0.5 + 0.5 * x / (1.0 + x)))
+    depth = -log(share * (0.5 + 0.5 * x / (1.0 + x)))
     # −ln(2Φ(−z)) is 0.798·z + 0.318·z² near zero and z²/2 at infinity; 0.4 lies between them.
     level = max(depth - 0.6931471805599453, 0.0)
     z = (math.sqrt(0.6366 + 1.6 * level) - 0.7979) / 0.8
     return z + math.sqrt(z * z + 2.0 * x)
 
 
-@fused_kernel
+@kernel
 def implied_vol_chain(
     premium: Floats, forward: Floats, strike: Floats, ttm: Floats, cp: Floats, out: Floats, status: Codes
 ) -> None:
     """`implied_vol` of each row into `out`, its status into `status`; all of one length."""
     for i in range(out.shape[0]):
-        out[i], status[i] = implied_vol(premium[i], forward[i], strike[i], ttm[i], cp[i])
+        out[i] = direct_vol(premium[i], forward[i], strike[i], ttm[i], cp[i])
+    settle(premium, forward, strike, ttm, cp, out, status)
+
+
+@kernel
+def implied_vol_chain_warm(
+    premium: Floats,
+    forward: Floats,
+    strike: Floats,
+    ttm: Floats,
+    cp: Floats,
+    previous: Floats,
+    out: Floats,
+    status: Codes,
+) -> None:
+    """`implied_vol_chain` from each row's `previous` volatility, NaN where there is none.
+
+    One step where the volatility has moved by less than 5e-4 of itself, else `implied_vol` anew: the result does not
+    depend on `previous` beyond its last two bits. `out` may be `previous`.
+    """
+    for i in range(out.shape[0]):
+        out[i] = direct_vol_from(previous[i], premium[i], forward[i], strike[i], ttm[i], cp[i])
+    settle(premium, forward, strike, ttm, cp, out, status)
+
+
+@kernel
+def settle(
+    premium: Floats, forward: Floats, strike: Floats, ttm: Floats, cp: Floats, out: Floats, status: Codes
+) -> None:
+    """The rows that one step could not do (NaN in `out`) by `implied_vol`, and the status of every row."""
+    for i in range(out.shape[0]):
+        status[i] = OK
+        if out[i] != out[i]:
+            out[i], status[i] = implied_vol(premium[i], forward[i], strike[i], ttm[i], cp[i])
 
 
 def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
@@ -211,4 +361,8 @@ def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
     return [
         ("implied_vol", lambda: implied_vol(0.4, 1.0, 1.0, 1.0, 1.0)),
         ("implied_vol_chain", lambda: implied_vol_chain(one, one, one, one, one, np.zeros(1), codes)),
+        (
+            "implied_vol_chain_warm",
+            lambda: implied_vol_chain_warm(one, one, one, one, one, one, np.zeros(1), codes),
+        ),
     ]

@@ -1,4 +1,4 @@
-"""The project's compiling decorators, `kernel` and `fused_kernel`, and where their compiled code is kept.
+"""The project's compiling decorators, `kernel` and `inlined`, and where their compiled code is kept.
 
 A compiled kernel holds code of the kernels that it calls, in other files: after an edit of `black76.price`, a kept
 `svi` kernel would go on using the old one. So the cache directory is named by a hash of *all* sources in
@@ -43,22 +43,21 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def kernel(function: Function) -> Function:
     """Compile `function` with Numba at its first call: cached on disk, without the GIL, arithmetic as in IEEE 754.
 
-    No fast-math. NaN means "no value" everywhere. And where multiply-adds are fused depends on what was inlined into
-    what, which is not the same in the process that compiles as in one that loads from the cache: the search for a
-    smile made visible differences of such last bits, and a replay gives the same bytes every time.
+    No fast-math, and no multiply-adds fused by the compiler: NaN means "no value" everywhere, and a replay gives the
+    same bytes in the process that compiles as in one that loads from the cache (`pricer.kernels.elementary`).
     """
-    return _compiled(function, fastmath=False)
+    return _compiled(function)
 
 
-def fused_kernel(function: Function) -> Function:
-    """The same with fused multiply-adds (a fifth faster): for formulas whose last bits steer no search."""
-    return _compiled(function, fastmath={"contract"})
+def inlined(function: Function) -> Function:
+    """`kernel` for a part of one, always inlined: a loop is vectorised only when it calls nothing."""
+    return _compiled(function, forceinline=True)
 
 
-def _compiled(function: Function, fastmath: bool | set[str]) -> Function:
+def _compiled(function: Function, **more: bool) -> Function:
     # No kernel is handed to C code, so none needs the wrapper for it.
-    options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-    compiled: Any = numba.njit(**options, fastmath=fastmath)(function)
+    options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, **more}
+    compiled: Any = numba.njit(**options)(function)
     if compiled is not function:  # as it is with NUMBA_DISABLE_JIT=1
         compiled._cache = KernelStore(function, cache_directory())
     return cast(Function, compiled)
