@@ -34,6 +34,7 @@ import numba
 import numpy as np
 from numba.core import compiler, serialize
 from numba.core.caching import _Cache
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.core.runtime.nrt import rtsys
 
@@ -42,6 +43,14 @@ logger = logging.getLogger(__name__)
 # Numba has no type annotations to speak of.
 CompileResult: Any = compiler.CompileResult
 dumps: Any = serialize.dumps
+compiler_lock: Any = global_compiler_lock
+
+# A child forked while another thread compiles would find Numba's lock held for ever, by a thread that it has not got.
+# So a fork waits until nobody holds it.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=compiler_lock.acquire, after_in_parent=compiler_lock.release, after_in_child=compiler_lock.release
+    )
 
 SUFFIX = ".nbc"
 

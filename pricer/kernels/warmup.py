@@ -42,8 +42,20 @@ LAST = "warm"
 # A helper's module takes some seconds; one not heard of for so long has been stopped.
 PATIENCE_S = 60.0
 
+config: Any = numba.config
+
 _lock = threading.Lock()
 _warm: set[str] = set()
+
+
+def _forget_the_lock() -> None:
+    """In a forked child: the thread that held it, if any did, has stayed with the parent."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_lock)
 
 
 def warmup(progress: Progress | None = None) -> None:
@@ -62,7 +74,7 @@ def warmup(progress: Progress | None = None) -> None:
             if name not in tally.finished:
                 tally.report(name)
             _run(name, call, tally)
-        if cache_is_kept():
+        if cache_is_kept() and not config.DISABLE_JIT:
             with contextlib.suppress(OSError):  # a hint for the next time; without it helpers find nothing to do
                 _complete_mark(calls).touch(mode=0o600)
         tally.report("")
@@ -113,7 +125,6 @@ def _run(name: str, call: Callable[[], object], tally: Tally) -> None:
 
 def _helpers_wanted(calls: Calls) -> int:
     """How many helpers to start: none where all is there, or where they could not hand over what they compile."""
-    config: Any = numba.config
     if config.DISABLE_JIT or not cache_is_kept() or not os.access(cache_directory(), os.W_OK):
         return 0
     if _complete_mark(calls).exists() or all(name in _warm for name, _ in calls):
