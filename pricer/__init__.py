@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # typing's own costs its import; type checkers know the n
 if TYPE_CHECKING:
     from typing import Any
 
+    import pricer.american as american
     import pricer.bachelier as bachelier
     import pricer.bsm as bsm
     import pricer.digital as digital
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 # Where each public name lives. A module stands under its own name.
 _HOMES = {
+    "pricer.american": ("american",),
     "pricer.bachelier": ("bachelier",),
     "pricer.bsm": ("bsm",),
     "pricer.clock": ("Clock", "Instant", "ManualClock", "SystemClock"),
@@ -89,6 +91,7 @@ __all__ = [
     "UnknownInstrument",
     "VenueError",
     "VolstreamError",
+    "american",
     "bachelier",
     "bsm",
     "digital",
