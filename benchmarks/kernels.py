@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 from benchmarks import figures, vols
 from benchmarks.figures import Figure
-from benchmarks.ours import OURS
+from benchmarks.ours import OURS, TIMED_ROWS
 from benchmarks.peers import PEERS, installed, one_thread
 from benchmarks.reference import reference_set
 from benchmarks.sets import SETS
@@ -54,8 +54,7 @@ def parse(given: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=1, help="of both sets (default 1)")
     parser.add_argument("--points", type=int, default=4000, help="options a set, each with an exact reference (4000)")
-    parser.add_argument("--rounds", type=int, default=31, help="times that each call runs; the best counts (31)")
-    parser.add_argument("--tiles", type=int, default=4, help="shuffled copies of a set timed as one batch (4)")
+    parser.add_argument("--rounds", type=int, default=101, help="times that each call runs; the best counts (101)")
     parser.add_argument("--peers", metavar="A,B", help="compare with these packages only, by their names on PyPI")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything measured to FILE")
     parser.add_argument("--quick", action="store_true", help="see that it works: few options, no start-up times")
@@ -65,7 +64,7 @@ def parse(given: list[str]) -> argparse.Namespace:
     if unknown := set(arguments.peers) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(dict.fromkeys(known))}")
     if arguments.quick:
-        arguments.points, arguments.rounds, arguments.tiles = 60, 2, 1
+        arguments.points, arguments.rounds = 60, 2
     return arguments
 
 
@@ -80,16 +79,16 @@ def run(arguments: argparse.Namespace, progress: Progress) -> Results:
     sets = {}
     for name, reference in references.items():
         done = stepper(progress, f"implied volatilities, {name} set", arguments.rounds)
-        sets[name] = vols.measure(reference, solvers, arguments.tiles, arguments.rounds, done)
+        sets[name] = vols.measure(reference, solvers, arguments.rounds, done)
     found = figures.vol_figures(sets["market"], sets["extreme"])
     options = references["market"].options
-    options = options.take(vols.shuffled(len(options.cp), arguments.tiles))
+    options = options.take(vols.shuffled(len(options.cp), TIMED_ROWS))
     found += figures.greek_figures(options, arguments.rounds, stepper(progress, "Greeks", arguments.rounds))
     found += figures.chain_figures(arguments.rounds, stepper(progress, "a chain's tick", arguments.rounds))
     found += figures.single_figures(calls=50 if arguments.quick else 5_000)
     if not arguments.quick:
         found += figures.start_up_figures(start_up_seconds(stepper(progress, "fresh processes", 4)))
-    settings = {name: getattr(arguments, name) for name in ("seed", "points", "rounds", "tiles")}
+    settings = {name: getattr(arguments, name) for name in ("seed", "points", "rounds")}
     return Results(machine(), packages(), settings, sets, found)
 
 

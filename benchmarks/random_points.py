@@ -125,16 +125,15 @@ def check_vols(rng: np.random.Generator, options: Options, plain: Mask, price: F
     falls = claims.too_low(found, higher, claims.MOST_UNITS * claims.attainable(quotes, found))
     tally.violated("cold IV", {"falls as the premium rises": falls}, (*quotes, dearer[0]), higher, higher_status)
 
-    if warm := getattr(implied_vol, "implied_vol_chain_warm", None):
-        previous = found * rng.choice(WARM_FACTORS, len(found))
-        again, warm_status = tally.call("warm IV", warm, (*quotes, previous), price.shape)
-        units = np.where(status == KernelStatus.OK, claims.units_apart(quotes, found, again), 0.0)
-        tally.far("warm against cold", units)
-        masks = claims.vol_claims(quotes, again, warm_status, plain) | {
-            "another status than cold": warm_status != status,
-            "another volatility than cold": units > claims.MOST_UNITS,
-        }
-        tally.violated("warm IV", masks, (*quotes, previous), again, warm_status)
+    previous = found * rng.choice(WARM_FACTORS, len(found))
+    again, warm_status = tally.call("warm IV", implied_vol.implied_vol_chain_warm, (*quotes, previous), price.shape)
+    units = np.where(status == KernelStatus.OK, claims.units_apart(quotes, found, again), 0.0)
+    tally.far("warm against cold", units)
+    masks = claims.vol_claims(quotes, again, warm_status, plain) | {
+        "another status than cold": warm_status != status,
+        "another volatility than cold": units > claims.MOST_UNITS,
+    }
+    tally.violated("warm IV", masks, (*quotes, previous), again, warm_status)
 
 
 def premiums(rng: np.random.Generator, options: Options, own: Floats) -> Floats:

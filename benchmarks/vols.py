@@ -48,23 +48,26 @@ def accuracy(reference: Reference, found: Floats) -> Accuracy:
 
 
 def measure(
-    reference: Reference, solvers: list[Solver], tiles: int, rounds: int, after_round: Callable[[], None]
+    reference: Reference, solvers: list[Solver], rounds: int, after_round: Callable[[], None]
 ) -> dict[str, Measured]:
-    """Every solver on the set once for its error, and by turns on `tiles` shuffled copies of it for its time."""
+    """Every solver on the set once for its error, and by turns on rows of it for its time."""
     quotes = quotes_of(reference)
-    many = shuffled(len(quotes.cp), tiles)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # several warn of each option without an answer; those are counted here
         errors = {solver.name: accuracy(reference, solver.prepare(quotes)()) for solver in solvers}
-        rows = {solver.name: many[: solver.most_rows] for solver in solvers}
+        rows = {solver.name: shuffled(len(quotes.cp), solver.timed_rows) for solver in solvers}
         calls = {solver.name: solver.prepare(quotes.take(rows[solver.name])) for solver in solvers}
         best = best_by_turns(calls, rounds, after_round)
     return {name: Measured(best[name] / len(rows[name]), errors[name]) for name in best}
 
 
-def shuffled(count: int, tiles: int) -> NDArray[np.intp]:
-    """Row numbers of so many copies, mixed: in a short cycle the processor would learn which way each branch goes."""
-    return np.random.default_rng(0).permutation(np.arange(tiles * count) % count)
+def shuffled(count: int, wanted: int) -> NDArray[np.intp]:
+    """So many of `count` row numbers in no order, each as often as any other.
+
+    In a short cycle the processor would learn which way each branch goes.
+    """
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.permutation(count) for _ in range(-(-wanted // count))])[:wanted]
 
 
 def ratio(measured: dict[str, Measured], name: str) -> float:
