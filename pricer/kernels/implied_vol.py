@@ -105,8 +105,8 @@ def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: f
 def direct_vol(premium: float, forward: float, strike: float, ttm: float, cp: float) -> float:
     """The volatility by the guess and one step, without a branch; NaN where that is not good to round-off."""
     value, root, x = time_value_of(premium, forward, strike, cp)
-    s, change = stepped(guess(value / root, x), x, value, root)
-    good = in_reach(value, root, forward, strike, ttm, cp) & (abs(change) <= LAST_STEP)
+    s, near = stepped(guess(value / root, x), x, value, root)
+    good = in_reach(value, root, forward, strike, ttm, cp) & near
     return select(good, s / math.sqrt(ttm), math.nan)
 
 
@@ -116,10 +116,10 @@ def direct_vol_from(previous: float, premium: float, forward: float, strike: flo
     value, root, x = time_value_of(premium, forward, strike, cp)
     deviation = math.sqrt(ttm)
     start = previous * deviation
-    s, change = stepped(start, x, value, root)
+    s, near = stepped(start, x, value, root)
     # Above Z_MAX, where Y's polynomial ends, a step from a far start says nothing.
     known = (start > 0.0) & (0.5 * start - x / start <= Z_MAX + 0.01)
-    good = in_reach(value, root, forward, strike, ttm, cp) & known & (abs(change) <= LAST_STEP)
+    good = in_reach(value, root, forward, strike, ttm, cp) & known & near
     return select(good, s / deviation, math.nan)
 
 
@@ -181,14 +181,19 @@ def guess(beta: float, x: float) -> float:
 
 
 @inlined
-def stepped(s: float, x: float, value: float, root: float) -> tuple[float, float]:
-    """(s after one step on ln b = ln beta, the relative length of the step), where h + t ≤ Z_MAX."""
+def stepped(s: float, x: float, value: float, root: float) -> tuple[float, bool]:
+    """(s after one step on ln b = ln beta, was it the last), where h + t ≤ Z_MAX.
+
+    The length asked about is that of Newton's step: ln b is concave in ln s, so it is never small far from the root.
+    Householder's is, far below it, where f·e3 crosses zero.
+    """
     h = -x / s
     t = 0.5 * s
     over = mills_difference(h, t)
     residual = log(over * (INV_SQRT_2PI * root) / value) - 0.5 * fma(h, h, t * t)
-    change = householder(residual, s / over, h * h, t * t)
-    return fma(s, change, s), change
+    slope = s / over
+    change = householder(residual, slope, h * h, t * t)
+    return fma(s, change, s), abs(residual) <= LAST_STEP * slope
 
 
 @inlined
@@ -259,8 +264,9 @@ def total_deviation(value: float, room: float, lowest: float, root: float, x: fl
             high = s
         else:
             low = s
-        change = householder(residual, s / over, (x / s) ** 2, 0.25 * s * s)
-        if abs(change) <= LAST_STEP:
+        slope = s / over
+        change = householder(residual, slope, (x / s) ** 2, 0.25 * s * s)
+        if abs(change) <= LAST_STEP and abs(residual) <= LAST_STEP * abs(slope):
             return s + s * change, OK
         s = bracketed(s + s * change, low, high)
     return math.nan, NO_CONVERGENCE

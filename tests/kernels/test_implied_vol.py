@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricer.kernels import black76
-from pricer.kernels.implied_vol import implied_vol, implied_vol_chain
+from pricer.kernels.implied_vol import implied_vol, implied_vol_chain, implied_vol_chain_warm
 from pricer.kernels.status import KernelStatus
 from tests.data import data_path
 from tests.kernels import reference
@@ -167,6 +167,28 @@ def test_the_chain_is_the_scalar_row_by_row() -> None:
         sigma, code = implied_vol(premium[i], 100.0, 105.0, 0.5, 1.0)
         assert status[i] == code
         assert out[i] == sigma or (math.isnan(out[i]) and math.isnan(sigma))
+
+
+# No volatilities at all, and such whose square, or that of whose reciprocal, is none.
+NO_VOLATILITIES = (*BAD, 0.0, -0.0, -0.5, TINY, 1e-310, 1e-300, 1e-160, 1e-154, 1e154, 1e300)
+
+
+@pytest.mark.parametrize("s", [1e-3, 0.2, 1.0, 2.5])
+@pytest.mark.parametrize("h", [0.0, 1e-9, 0.8, 3.0, 12.0, 30.0])
+def test_however_wrong_the_previous_volatility_the_result_is_the_same(s: float, h: float) -> None:
+    """A step from a fifth of the volatility, or less, once ended where it began and was believed."""
+    option = Option(100.0, 100.0 * math.exp(h * s), 0.25, 2.0 * s, 1.0)
+    premium = black76.price(*option)
+    cold, status = solve(premium, *option[:3], option.cp)
+    assert status is OK
+    previous = np.concatenate([cold * np.geomspace(1e-14, 1e6, 20_000), NO_VOLATILITIES])
+    n = len(previous)
+    out, codes = np.empty(n), np.empty(n, np.uint8)
+    columns = (np.full(n, x) for x in (premium, *option[:3], option.cp))
+    implied_vol_chain_warm(*columns, previous, out, codes)
+    assert (codes == OK).all()
+    # Between starts within a step's reach it differs by up to 13 units, by 0.8 on average.
+    assert np.abs(out - cold).max() <= 16 * math.ulp(cold)
 
 
 def test_published_vectors_of_lets_be_rational() -> None:
