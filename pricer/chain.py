@@ -70,7 +70,8 @@ class ChainSlice:
     """The live columns of one expiry.
 
     `values`, `status` and `reasons` are laid out as in `SliceBlock`. `quote_forward` and `quote_ttm` belong to the
-    instant of each row's quote. `flags` are reasons that concern a whole row: RESYNCING, NOT_TRADING.
+    instant of each row's quote; where the venue gives no forward, `implied_forward` (NaN where there is none) stands
+    in. `flags` are reasons that concern a whole row: RESYNCING, NOT_TRADING, FORWARD_IMPLIED.
     """
 
     def __init__(self, key: SliceKey, instruments: Iterable[Instrument]) -> None:
@@ -84,6 +85,7 @@ class ChainSlice:
         self.kernel_status = np.zeros((3, n), np.uint8)
         self.quote_forward = np.full(n, np.nan)
         self.quote_ttm = np.full(n, np.nan)
+        self.implied_forward = math.nan
         self.quote_mono_ns = np.full(n, NO_TIME, np.int64)
         self.quote_received_ns = np.full(n, NO_TIME, np.int64)
         self.quote_exchange_ns = np.full(n, NO_TIME, np.int64)
@@ -128,7 +130,10 @@ class ChainSlice:
         The row is dirty only where a number changed: a quote that is re-sent unchanged proves that its channel lives.
         """
         received = quote.received
-        forward = quote.forward if 0.0 < quote.forward < math.inf else math.nan
+        forward, implied = quote.forward, 0
+        if not 0.0 < forward < math.inf:
+            forward = self.implied_forward
+            implied = 0 if math.isnan(forward) else int(Reason.FORWARD_IMPLIED)
         exchange_ns = quote.exchange_ns or NO_TIME  # a stamp of 0 is none, never 1970
         older = exchange_ns != NO_TIME and exchange_ns < self.quote_exchange_ns[row]
         # A new connection starts anew: one wrong stamp, far ahead, must not shut the row for ever.
@@ -138,7 +143,8 @@ class ChainSlice:
         self.quote_mono_ns[row] = received.mono_ns
         self.quote_received_ns[row] = received.wall_ns
         self.quote_exchange_ns[row] = exchange_ns
-        flags = int(self.flags[row]) & ~int(Reason.RESYNCING | Reason.NOT_TRADING) | _flags_of(quote.state)
+        renewed = int(Reason.RESYNCING | Reason.NOT_TRADING | Reason.FORWARD_IMPLIED)
+        flags = int(self.flags[row]) & ~renewed | _flags_of(quote.state) | implied
         bid, ask = _number(quote.bid), _number(quote.ask)
         changed = (
             _differs(self.values[BID, row], bid)
@@ -160,6 +166,18 @@ class ChainSlice:
             self.quote_ttm[row] = ttm
             self.touch(row)
         return True
+
+    def imply_forward(self, forward: float) -> None:
+        """Let `forward` stand in for the one that the venue does not give: in the rows whose quote changed since
+        `clean`, and in those that had none until now.
+        """
+        self.implied_forward = forward
+        self.touch_all(np.flatnonzero(np.isnan(self.quote_forward) & (self.quote_mono_ns != NO_TIME)))
+        implied = np.uint64(Reason.FORWARD_IMPLIED)
+        rows = self.dirty_rows
+        rows = rows[np.isnan(self.quote_forward[rows]) | ((self.flags[rows] & implied) != 0)]
+        self.quote_forward[rows] = forward
+        self.flags[rows] |= implied
 
     def store_mark(self, row: int, mark: VenueMark) -> None:
         """Put the venue's own mark beside our numbers; nothing of ours depends on it."""
@@ -229,6 +247,7 @@ class ChainSlice:
             "tick",
         ):
             getattr(new, name)[to] = getattr(self, name)[source]
+        new.implied_forward = self.implied_forward
         new.touch_all(np.arange(len(new), dtype=np.int64))
         return new
 

@@ -35,6 +35,7 @@ from pricer.clock import Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, NO_TIME, Reason, Status, ttm_years
 from pricer.errors import ConfigError
 from pricer.fitting import SliceChange, SurfaceKeeper
+from pricer.parity import ParityTracker
 from pricer.snapshot import FeedHealth, SliceBlock, SliceDefinition, Snapshot, UnderlyingValue
 from pricer.surfaces.slices import SurfaceSlice
 from pricer.surfaces.svi import SviSmile
@@ -93,6 +94,7 @@ class _Expiry:
         self.expired = False  # for ever, also where the wall clock steps back
         self.chain = ChainSlice(key, [first])
         self.forward = ForwardTracker()
+        self.parity = ParityTracker()
         self.block: SliceBlock | None = None
         self.rating: tuple[Status, Reason] | None = None
         self.fresh_until = FAR_FUTURE
@@ -247,6 +249,7 @@ class Engine:
         for expiry in self._expiries.values():
             if expiry.key.venue == event.venue:
                 expiry.forward.suspect()
+                expiry.parity.suspect()
                 expiry.family.index.suspect()
                 expiry.family.perpetual.suspect()
                 expiry.chain.suspect()
@@ -314,14 +317,22 @@ class Engine:
             if expiry.expired or now.wall_ns >= expiry.key.expiry_ns:
                 self._price_expired(expiry, now)
                 continue
-            limits = self.settings.forward_max_age_ns, self.settings.quote_max_age_ns
-            forward = expiry.forward.published(expiry.family.index, now, *limits)
             self._touch_newly_stale(expiry, now)
+            forward = self._forward(expiry, now)
             changed = len(expiry.chain.dirty_rows) > 0 or expiry.family.keeper.has_waited(expiry.key.expiry_ns, now)
             if changed:
                 self._price_quotes(expiry, now)
             works.append(_Work(expiry, forward, ttm_years(expiry.key.expiry_ns, now.wall_ns), changed))
         return works
+
+    def _forward(self, expiry: _Expiry, now: Instant) -> UnderlyingValue:
+        """The venue's forward, or that of its last basis; where it never gave one, that of put-call parity."""
+        limits = self.settings.forward_max_age_ns, self.settings.quote_max_age_ns
+        forward = expiry.forward.published(expiry.family.index, now, *limits)
+        if forward.source == "none":
+            return expiry.parity.published(expiry.chain, now, self.settings.quote_max_age_ns)
+        expiry.chain.implied_forward = math.nan
+        return forward
 
     def _price_quotes(self, expiry: _Expiry, now: Instant) -> None:
         price_quotes(expiry.chain, now.mono_ns - self.settings.quote_max_age_ns, self.settings.wide_spread_iv)

@@ -75,7 +75,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class UnderlyingValue:
-    """An index, a forward or a perpetual with what is known of it; `value` is NaN where nothing is."""
+    """An index, a forward or a perpetual with what is known of it; `value` is NaN where nothing is.
+
+    `bid`, `ask` and `funding` are a perpetual's; `error` is the standard error of a forward made by parity.
+    """
 
     value: float = np.nan
     source: str = "none"
@@ -87,6 +90,7 @@ class UnderlyingValue:
     bid: float = np.nan
     ask: float = np.nan
     funding: float = np.nan
+    error: float = np.nan
 
     def age_ns(self, now: Instant) -> int | None:
         """Nanoseconds since the last message that confirmed the value; None where none came."""

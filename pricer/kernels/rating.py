@@ -37,6 +37,7 @@ BAD_INPUT = int(Reason.BAD_INPUT)
 FIT_UNDERDETERMINED = int(Reason.FIT_UNDERDETERMINED)
 EXTRAPOLATED = int(Reason.EXTRAPOLATED)
 NOT_TRADING = int(Reason.NOT_TRADING)
+FORWARD_IMPLIED = int(Reason.FORWARD_IMPLIED)
 MODEL_LIMIT = int(Reason.MODEL_LIMIT)
 
 # Strikes within this log-moneyness beyond the outermost fitted quote still count as quoted: round-off, no more.
@@ -60,6 +61,8 @@ def kernel_reason(code: int) -> int:
 def shared_rating(bid: float, ask: float, forward: float, quoted_at: int, oldest: int, flags: int) -> tuple[int, int]:
     """What bid, ask and mid of one quote have in common: its forward, its age, its state."""
     worst, why = OK, 0
+    if flags & FORWARD_IMPLIED:
+        worst, why = DEGRADED, why | FORWARD_IMPLIED
     if quoted_at != NO_TIME and quoted_at < oldest:
         worst, why = STALE, why | QUOTE_STALE
     if flags & RESYNCING:

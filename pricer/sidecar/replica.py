@@ -197,6 +197,7 @@ def price_from(message: Message, now_mono: int) -> UnderlyingValue:
         bid=_or_nan(message.get("bid")),
         ask=_or_nan(message.get("ask")),
         funding=_or_nan(message.get("funding")),
+        error=_or_nan(message.get("error")),
     )
 
 

@@ -355,7 +355,7 @@ def expiry(block: SliceBlock, now: Instant, digits: int) -> Message:
     return {
         "expiry_ns": block.key.expiry_ns,
         "ttm": rounded(block.ttm, digits),
-        "forward": price(block.forward, now, digits),
+        "forward": forward(block.forward, now, digits),
         "fitted_ns": None if fitted is None else fitted.wall_ns,
         "fit_age_ns": None if fitted is None else now.mono_ns - fitted.mono_ns,
         "valid_until_ns": or_null(block.model_valid_until_ns),
@@ -388,6 +388,12 @@ def price(value: UnderlyingValue, now: Instant, digits: int) -> Message:
         "status": status.name,
         "reasons": names_of(int(reasons)),
     }
+
+
+def forward(value: UnderlyingValue, now: Instant, digits: int) -> Message:
+    """An expiry's forward, with its standard error where parity made it."""
+    error = {"error": rounded(value.error, digits)} if value.source == "parity" else {}
+    return price(value, now, digits) | error
 
 
 def status_of(value: UnderlyingValue, now: Instant) -> tuple[Status, Reason]:

@@ -113,6 +113,19 @@ def test_a_replica_has_the_numbers_of_the_snapshot(market: Market, clock: SameCl
     assert copy.computed == snapshot.computed
 
 
+def test_a_forward_by_parity_travels_with_its_error(market: Market, clock: SameClock) -> None:
+    snapshot = market.snapshot()
+    block = snapshot.blocks[0]
+    implied = replace(block.forward, source="parity", error=12.5)
+    snapshot = replace(snapshot, blocks=(replace(block, forward=implied), *snapshot.blocks[1:]))
+    message = snapshot_message(wire.take_picture(snapshot, 9))
+    assert message["expiries"][0]["forward"]["error"] == 12.5
+    assert all("error" not in expiry["forward"] for expiry in message["expiries"][1:])
+    replica = Replica(clock)
+    assert replica.apply(message)
+    assert replica.snapshot().forwards == snapshot.forwards
+
+
 def test_deltas_lead_to_the_same_numbers_as_a_snapshot(market: Market, clock: SameClock) -> None:
     rng = np.random.default_rng(5)
     old = wire.take_picture(market.snapshot(), 9)
