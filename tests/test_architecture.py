@@ -26,7 +26,7 @@ GATED = (
 )
 
 BASE = "errors clock conventions"
-MODELS = "columns pricing bsm bachelier displaced digital american"
+MODELS = "columns pricing bsm bachelier displaced digital american position"
 EVENTS = "adapters.events adapters.instruments"
 ENGINE = "chain chain_pricing engine fitting microstructure parity snapshot underlying"
 CONSUMERS = "chainview mailbox playback research risk streaming"
