@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 
 from pricer.kernels.store import KernelStore
 
@@ -58,9 +59,24 @@ def _compiled(function: Function, **more: bool) -> Function:
     # No kernel is handed to C code, so none needs the wrapper for it.
     options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, **more}
     compiled: Any = numba.njit(**options)(function)
-    if compiled is not function:  # as it is with NUMBA_DISABLE_JIT=1
-        compiled._cache = KernelStore(function, cache_directory())
+    if compiled is function:  # as it is with NUMBA_DISABLE_JIT=1
+        return _interpreted(function)
+    compiled._cache = KernelStore(function, cache_directory())
     return cast(Function, compiled)
+
+
+def _interpreted(function: Function) -> Function:
+    """`function` in Python with the arithmetic of the compiled one: 1/0 is inf there, and no error.
+
+    NumPy's doubles have it; Python's own do not. What `math` refuses, it refuses.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*(np.float64(value) if type(value) is float else value for value in arguments))
+
+    return cast(Function, call)
 
 
 @functools.cache
