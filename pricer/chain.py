@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pricer.adapters.events import OptionQuote, VenueMark
 from pricer.adapters.instruments import Instrument, SliceKey
 from pricer.conventions import NO_TIME, Reason, Status, ttm_years
+from pricer.kernels.chain import SCRATCH_ROWS
 from pricer.snapshot import (
     FIELD_INDEX,
     QUOTE_IV_FIELDS,
@@ -83,6 +84,7 @@ class ChainSlice:
         self.status = np.full((len(STATUS_PAIRS), n), Status.INVALID, np.uint8)
         self.reasons = np.full((len(STATUS_PAIRS), n), Reason.NO_QUOTE, np.uint64)
         self.kernel_status = np.zeros((3, n), np.uint8)
+        self.scratch = np.empty((SCRATCH_ROWS, 3 * n))
         self.quote_forward = np.full(n, np.nan)
         self.quote_ttm = np.full(n, np.nan)
         self.implied_forward = math.nan

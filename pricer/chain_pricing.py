@@ -36,6 +36,7 @@ def price_quotes(chain: ChainSlice, oldest_ns: int, wide_iv: float) -> None:
         definition.inverse,
         ivs,
         chain.kernel_status,
+        chain.scratch,
     )
     rate_quotes(
         rows,

@@ -1,7 +1,8 @@
 """Two compiled calls over one slice, made on every tick: implied vols of its quotes, and values of its model.
 
-The caller owns all memory; nothing is allocated. Prices are in settlement currency: coin where `inverse`, else the
-quote currency, which forward, strike, spot and tick always are in.
+Both are a few plain loops, each vectorised, and one over the rows that those leave out (limits, bad input, a
+volatility far from the last). The caller owns all memory; nothing is allocated. Prices are in settlement currency:
+coin where `inverse`, else the quote currency, which forward, strike, spot and tick always are in.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pricer.kernels import settlement
-from pricer.kernels.black76 import GREEKS, greeks
-from pricer.kernels.implied_vol import implied_vol
+from pricer.kernels.black76 import GREEKS, first_order, higher_order, wide_greeks
+from pricer.kernels.elementary import select
+from pricer.kernels.implied_vol import bracketed_vol, direct_vols
 from pricer.kernels.jit import kernel
+from pricer.kernels.status import OK
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
@@ -34,6 +37,9 @@ MODEL_FIELDS = (
     "iv_error",  # volatility per price tick: how far one tick of premium moves an implied vol
 )
 
+# Rows of `quote_ivs`' scratch: premium, forward, strike, ttm, cp, volatility.
+SCRATCH_ROWS = 6
+
 
 @kernel
 def quote_ivs(
@@ -48,19 +54,38 @@ def quote_ivs(
     inverse: bool,
     values: Floats,
     status: Codes,
+    scratch: Floats,
 ) -> None:
     """Bid, ask and mid IV of the first `count` of `rows` into `values[0..2, row]` and `status[0..2, row]`.
 
-    All arrays are indexed by row; `forward` and `ttm` are those of each quote's own instant. A side that is NaN is
-    missing: its IV is NaN with BAD_INPUT, and so is the mid, which is the IV of (bid + ask)/2 and never made from one
-    side. Crossed quotes are computed like any others.
+    All arrays but `scratch` are indexed by row; `forward` and `ttm` are those of each quote's own instant. A side that
+    is NaN is missing: its IV is NaN with BAD_INPUT, and so is the mid, which is the IV of (bid + ask)/2 and never made
+    from one side. Crossed quotes are computed like any others.
+
+    Each is solved afresh: a start from the last tick's volatility saves nothing once a quote has moved by a tick, and
+    makes last bits depend on history (docs/decisions/0007). `scratch` is float64 of
+    `SCRATCH_ROWS` by three times `count` or more.
     """
     for i in range(count):
         row = rows[i]
-        prices = (bid[row], ask[row], 0.5 * (bid[row] + ask[row]))
         for j in range(3):
-            premium = settlement.premium_to_quote(prices[j], forward[row], inverse)
-            values[j, row], status[j, row] = implied_vol(premium, forward[row], strike[row], ttm[row], cp[row])
+            at = 3 * i + j
+            price = bid[row] if j == 0 else ask[row] if j == 1 else 0.5 * (bid[row] + ask[row])
+            scratch[0, at] = settlement.premium_to_quote(price, forward[row], inverse)
+            scratch[1, at] = forward[row]
+            scratch[2, at] = strike[row]
+            scratch[3, at] = ttm[row]
+            scratch[4, at] = cp[row]
+    n = 3 * count
+    found = scratch[5, :n]
+    direct_vols(scratch[0, :n], scratch[1, :n], scratch[2, :n], scratch[3, :n], scratch[4, :n], found)
+    for at in range(n):
+        row, j = rows[at // 3], at % 3
+        values[j, row], status[j, row] = found[at], OK
+        if found[at] != found[at]:
+            values[j, row], status[j, row] = bracketed_vol(
+                scratch[0, at], scratch[1, at], scratch[2, at], scratch[3, at], scratch[4, at]
+            )
 
 
 @kernel
@@ -82,10 +107,8 @@ def model_values(
     price and all Greeks are times `discount`, and so are the forms made from them. A NaN volatility gives NaN in every
     field of its row, a NaN spot in delta_spot only. `iv_error` is NaN where vega is 0: no price tells that volatility.
     """
+    discounted_greeks(count, iv, forward, ttm, strike, cp, discount, out[1:15])
     for row in range(count):
-        raw = greeks(forward, strike[row], ttm, iv[row], cp[row])
-        for j in range(14):
-            out[1 + j, row] = raw[j] * discount
         value, delta, vega = out[1, row], out[2, row], out[4, row]
         out[0, row] = settlement.premium_to_settlement(value, forward, inverse)
         out[15, row] = settlement.delta_premium_adjusted(delta, value, forward)
@@ -94,7 +117,31 @@ def model_values(
         out[18, row] = settlement.delta_cash_premium_adjusted(delta, value, forward)
         out[19, row] = settlement.delta_spot(delta, forward, spot)
         out[20, row] = settlement.vega_coin(vega, forward)
-        out[21, row] = tick[row] / vega if vega > 0.0 else math.nan
+        out[21, row] = select(vega > 0.0, tick[row] / vega, math.nan)
+
+
+@kernel
+def discounted_greeks(
+    count: int, iv: Floats, forward: float, ttm: float, strike: Floats, cp: Floats, discount: float, out: Floats
+) -> None:
+    """The fourteen `GREEKS` of the first `count` rows times `discount` into `out[greek, row]`."""
+    # In two loops for the reason given in `black76.greeks_chain`: d1 and d2 wait in the rows of vanna and volga.
+    for row in range(count):
+        value, delta, gamma, vega, theta, rho, d1, d2 = first_order(forward, strike[row], ttm, iv[row], cp[row])
+        out[0, row], out[1, row], out[2, row] = value * discount, delta * discount, gamma * discount
+        out[3, row], out[4, row], out[5, row] = vega * discount, theta * discount, rho * discount
+        out[6, row], out[7, row] = d1, d2
+    for row in range(count):
+        vanna, volga, charm, veta, speed, zomma, color, ultima = higher_order(
+            forward, ttm, iv[row], out[2, row], out[3, row], out[6, row], out[7, row]
+        )
+        out[6, row], out[7, row], out[8, row], out[9, row] = vanna, volga, charm, veta
+        out[10, row], out[11, row], out[12, row], out[13, row] = speed, zomma, color, ultima
+    for row in range(count):
+        if out[0, row] != out[0, row]:
+            limits = wide_greeks(forward, strike[row], ttm, iv[row], cp[row])
+            for j in range(14):
+                out[j, row] = limits[j] * discount
 
 
 def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
@@ -102,11 +149,11 @@ def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
     live = np.ones(1)
     fixed = np.ones(1)
     fixed.flags.writeable = False
-    rows, codes = np.zeros(1, np.int64), np.zeros((3, 1), np.uint8)
+    rows, codes, scratch = np.zeros(1, np.int64), np.zeros((3, 1), np.uint8), np.ones((SCRATCH_ROWS, 3))
     return [
         (
             "quote_ivs",
-            lambda: quote_ivs(rows, 1, live, live, live, live, fixed, fixed, True, np.zeros((3, 1)), codes),
+            lambda: quote_ivs(rows, 1, live, live, live, live, fixed, fixed, True, np.zeros((3, 1)), codes, scratch),
         ),
         (
             "model_values",

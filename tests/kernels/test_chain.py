@@ -10,7 +10,7 @@ import pytest
 
 from pricer import snapshot
 from pricer.kernels import black76
-from pricer.kernels.chain import MODEL_FIELDS, model_values, quote_ivs
+from pricer.kernels.chain import MODEL_FIELDS, SCRATCH_ROWS, model_values, quote_ivs
 from pricer.kernels.status import KernelStatus
 
 FORWARD, TTM, SPOT = 60_000.0, 0.1, 59_500.0
@@ -29,7 +29,9 @@ def quoted(bid: np.ndarray, ask: np.ndarray, inverse: bool = True, rows: list[in
     n = len(STRIKES)
     wanted = np.array(range(n) if rows is None else rows, np.int64)
     result = Quoted(np.full((3, n), -1.0), np.full((3, n), 99, np.uint8))
-    quote_ivs(wanted, len(wanted), bid, ask, np.full(n, FORWARD), np.full(n, TTM), STRIKES, CP, inverse, *result)
+    scratch = np.empty((SCRATCH_ROWS, 3 * n))
+    forward, ttm = np.full(n, FORWARD), np.full(n, TTM)
+    quote_ivs(wanted, len(wanted), bid, ask, forward, ttm, STRIKES, CP, inverse, *result, scratch)
     return result
 
 
@@ -97,8 +99,8 @@ def test_each_quote_uses_the_forward_and_time_of_its_own_instant() -> None:
     forward, ttm = np.linspace(5e4, 7e4, 5), np.linspace(0.01, 0.5, 5)
     rows = zip(forward, STRIKES, ttm, IV, CP, strict=True)
     fair = np.array([black76.price(*row) for row in rows]) / forward
-    values, status = np.empty((3, 5)), np.empty((3, 5), np.uint8)
-    quote_ivs(np.arange(5), 5, fair, fair, forward, ttm, STRIKES, CP, True, values, status)
+    values, status, scratch = np.empty((3, 5)), np.empty((3, 5), np.uint8), np.empty((SCRATCH_ROWS, 15))
+    quote_ivs(np.arange(5), 5, fair, fair, forward, ttm, STRIKES, CP, True, values, status, scratch)
     np.testing.assert_allclose(values[2], IV, rtol=1e-11)
 
 

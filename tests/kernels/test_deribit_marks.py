@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import pricer
-from pricer.kernels.chain import quote_ivs
+from pricer.kernels.chain import SCRATCH_ROWS, quote_ivs
 from pricer.kernels.status import KernelStatus
 from tests.data import data_path
 
@@ -77,8 +77,10 @@ def quotes(market: Market) -> Quotes:
     bid, ask = (
         np.where(market.column(name) > 0, market.column(name), np.nan) for name in ("best_bid_price", "best_ask_price")
     )
-    iv, status = np.empty((3, n)), np.empty((3, n), np.uint8)
-    quote_ivs(np.arange(n), n, bid, ask, market.forward, market.ttm, market.strike, market.cp, True, iv, status)
+    iv, status, scratch = np.empty((3, n)), np.empty((3, n), np.uint8), np.empty((SCRATCH_ROWS, 3 * n))
+    quote_ivs(
+        np.arange(n), n, bid, ask, market.forward, market.ttm, market.strike, market.cp, True, iv, status, scratch
+    )
     return Quotes(iv, status, np.array([market.column("bid_iv"), market.column("ask_iv")]) / 100, np.array([bid, ask]))
 
 
