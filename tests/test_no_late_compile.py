@@ -44,6 +44,10 @@ for step in range(12):  # from no quote at all over sparse slices to a full chai
         wire.encode(wire.delta_body(old, picture, "deribit", 9))
     scene.clock.advance(SECOND // 2)
     quotes = scene.quotes()
+bare = Engine(clock=scene.clock)  # of a venue that gives no forward
+for event in [*scene.listings(), *(scene.quote(each, forward=float("nan")) for each in scene.instruments())]:
+    bare.apply(event)
+assert {forward.source for forward in bare.price(scene.clock.now()).forwards.values()} == {"parity"}
 for event in quotes:
     engine.apply(event)
 engine.price(scene.clock.now())
