@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,6 +21,11 @@ class Option(NamedTuple):
     ttm: float
     sigma: float
     cp: float
+
+
+def error_in_ulp(found: float, exact: mp.mpf) -> float:
+    """The error of a result in units of the last place of the exact one (5e-324 where that is subnormal)."""
+    return float(abs(mp.mpf(found) - exact) / mp.mpf(math.ulp(float(exact))))
 
 
 def norm_cdf(z: mp.mpf) -> mp.mpf:
