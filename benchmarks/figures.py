@@ -94,7 +94,7 @@ def chain_figures(rounds: int, after_round: Callable[[], None], count: int = 100
         nonlocal turn
         bid, ask = ticks[turn % 2]
         turn += 1
-        quote_ivs(rows, count, bid, ask, forwards, ttms, strike, cp, True, values, status, scratch)
+        quote_ivs(rows, count, bid, ask, forwards, ttms, strike, cp, tick, True, values, status, scratch)
 
     def model() -> None:
         model_values(count, sigma, forward, forward, ttm, strike, cp, tick, 1.0, True, out)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pricer.kernels.status import KernelStatus
     from pricer.playback import replay
     from pricer.position import PositionGreeks
-    from pricer.pricing import Greeks, greeks, implied_vol, price, venue_greeks, warmup
+    from pricer.pricing import Greeks, greeks, implied_vol, iv_error, price, venue_greeks, warmup
     from pricer.snapshot import Row, Snapshot
     from pricer.streaming import LiveStream, live
 
@@ -64,7 +64,7 @@ _HOMES = {
     "pricer.kernels.status": ("KernelStatus",),
     "pricer.playback": ("replay",),
     "pricer.position": ("PositionGreeks",),
-    "pricer.pricing": ("Greeks", "greeks", "implied_vol", "price", "venue_greeks", "warmup"),
+    "pricer.pricing": ("Greeks", "greeks", "implied_vol", "iv_error", "price", "venue_greeks", "warmup"),
     "pricer.snapshot": ("Row", "Snapshot"),
     "pricer.streaming": ("LiveStream", "live"),
 }
@@ -101,6 +101,7 @@ __all__ = [
     "displaced",
     "greeks",
     "implied_vol",
+    "iv_error",
     "live",
     "price",
     "replay",

@@ -23,6 +23,7 @@ def price_quotes(chain: ChainSlice, oldest_ns: int, wide_iv: float) -> None:
     A quote from before `oldest_ns` (monotonic) is stale; a bid-ask wider than `wide_iv` degrades its mid.
     """
     rows, definition = chain.dirty_rows, chain.definition
+    chain.update_ticks(rows)
     bid, ask, ivs = chain.values[BID], chain.values[ASK], chain.values[FIRST_QUOTE_IV : FIRST_QUOTE_IV + 3]
     quote_ivs(
         rows,
@@ -33,6 +34,7 @@ def price_quotes(chain: ChainSlice, oldest_ns: int, wide_iv: float) -> None:
         chain.quote_ttm,
         definition.strike,
         definition.cp,
+        chain.tick,
         definition.inverse,
         ivs,
         chain.kernel_status,
@@ -53,7 +55,6 @@ def price_quotes(chain: ChainSlice, oldest_ns: int, wide_iv: float) -> None:
         chain.status,
         chain.reasons,
     )
-    chain.update_ticks(rows)
     chain.clean()
 
 

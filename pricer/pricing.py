@@ -27,7 +27,7 @@ from pricer.kernels import implied_vol as solver
 from pricer.kernels.status import KernelStatus
 from pricer.kernels.warmup import warmup
 
-__all__ = ["Greeks", "VenueGreeks", "greeks", "implied_vol", "price", "venue_greeks", "warmup"]
+__all__ = ["Greeks", "VenueGreeks", "greeks", "implied_vol", "iv_error", "price", "venue_greeks", "warmup"]
 
 Value = TypeVar("Value", float, Floats)
 
@@ -188,6 +188,24 @@ def greeks(
     inputs = forward, strike, ttm, sigma
     found, codes = columns.derived(black76.greeks_chain, len(black76.GREEKS), inputs, cp, discount)
     return (Greeks(*found), codes) if status else Greeks(*found)
+
+
+@overload
+def iv_error(tick: float, forward: float, strike: float, ttm: float, sigma: float, discount: float = 1.0) -> float: ...
+@overload
+def iv_error(
+    tick: ArrayLike, forward: ArrayLike, strike: ArrayLike, ttm: ArrayLike, sigma: ArrayLike, discount: ArrayLike = 1.0
+) -> Floats: ...
+def iv_error(tick: Any, forward: Any, strike: Any, ttm: Any, sigma: Any, discount: Any = 1.0) -> Any:
+    """The error bar of an implied volatility: how far one `tick` of premium (in quote currency) moves it, tick/vega.
+
+    To first order; from about sigma on, the premium says nothing about the volatility. NaN where vega is zero (far in a
+    wing, at expiry) and for bad input.
+    """
+    vega = np.asarray(greeks(forward, strike, ttm, sigma, 1, discount).vega)
+    with np.errstate(all="ignore"):
+        found = np.where(vega > 0.0, np.asarray(tick, float) / vega, np.nan)
+    return found if found.ndim else float(found)
 
 
 @overload

@@ -185,6 +185,18 @@ def test_M01_a_bid_below_intrinsic_has_no_volatility_and_degrades_the_mid(scene:
     assert reasons & Reason.BELOW_INTRINSIC
 
 
+def test_M03_a_bid_with_far_less_time_value_than_a_tick_has_a_volatility_that_says_nothing(scene: Scene) -> None:
+    engine = running(scene)
+    deep = next(i for i in scene.instruments() if i.name == "BTC-7D-70000-C")
+    engine.apply(scene.quote(deep, bid=1.0 - 70_000.0 / scene.forward + 0.000002, ask=0.3100))
+    row = priced(scene, engine)[deep.name]
+    assert row.status_of("bid_iv") == (Status.DEGRADED, Reason.LOW_VEGA)
+    assert row.get("bid_iv", allow={Status.DEGRADED})
+    status, reasons = row.status_of("mid_iv")
+    assert status is Status.DEGRADED
+    assert reasons & Reason.LOW_VEGA
+
+
 def test_a_snapshot_goes_stale_by_its_readers_clock_without_the_engine(scene: Scene) -> None:
     row = priced(scene, running(scene))[ATM]
     assert row.delta > 0.5

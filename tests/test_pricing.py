@@ -189,6 +189,15 @@ def test_an_unknown_venue_names_those_that_are_known() -> None:
         pricer.venue_greeks("mtgox", *ROW, 1)
 
 
+def test_M03_the_error_bar_is_one_tick_over_vega_and_absent_without_vega() -> None:
+    ticked = pricer.price(100.0, 120.0, 0.25, 0.4, "call") + 0.001
+    moved = pricer.implied_vol(ticked, 100.0, 120.0, 0.25, "call") - 0.4
+    assert pricer.iv_error(0.001, 100.0, 120.0, 0.25, 0.4) == pytest.approx(moved, rel=1e-3)
+    bars = pricer.iv_error(0.001, 100.0, [100.0, 1e9, math.nan], [0.25, 0.25, 0.25], 0.4, discount=0.5)
+    assert bars[0] > 0.0
+    assert np.isnan(bars[1:]).all()
+
+
 def test_warmup_is_public_and_reports() -> None:
     seen: list[tuple[int, int, str]] = []
     pricer.warmup(lambda done, total, name: seen.append((done, total, name)))

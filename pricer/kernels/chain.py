@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pricer.kernels import settlement
-from pricer.kernels.black76 import GREEKS, first_order, higher_order, wide_greeks
+from pricer.kernels.black76 import GREEKS, first_order, higher_order, shape, wide_greeks
 from pricer.kernels.elementary import select
-from pricer.kernels.implied_vol import bracketed_vol, direct_vols
-from pricer.kernels.jit import kernel
-from pricer.kernels.status import OK
+from pricer.kernels.implied_vol import UPPER_SHARE, bracketed_vol, direct_vols, excess
+from pricer.kernels.jit import inlined, kernel
+from pricer.kernels.status import LOW_VEGA, OK
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
@@ -51,6 +51,7 @@ def quote_ivs(
     ttm: Floats,
     strike: Floats,
     cp: Floats,
+    tick: Floats,
     inverse: bool,
     values: Floats,
     status: Codes,
@@ -60,7 +61,8 @@ def quote_ivs(
 
     All arrays but `scratch` are indexed by row; `forward` and `ttm` are those of each quote's own instant. A side that
     is NaN is missing: its IV is NaN with BAD_INPUT, and so is the mid, which is the IV of (bid + ask)/2 and never made
-    from one side. Crossed quotes are computed like any others.
+    from one side. Crossed quotes are computed like any others. LOW_VEGA where one `tick` of price (in settlement
+    currency) moves the volatility by as much as itself.
 
     Each is solved afresh: a start from the last tick's volatility saves nothing once a quote has moved by a tick, and
     makes last bits depend on history (docs/decisions/0007). `scratch` is float64 of
@@ -81,11 +83,27 @@ def quote_ivs(
     direct_vols(scratch[0, :n], scratch[1, :n], scratch[2, :n], scratch[3, :n], scratch[4, :n], found)
     for at in range(n):
         row, j = rows[at // 3], at % 3
-        values[j, row], status[j, row] = found[at], OK
-        if found[at] != found[at]:
-            values[j, row], status[j, row] = bracketed_vol(
-                scratch[0, at], scratch[1, at], scratch[2, at], scratch[3, at], scratch[4, at]
-            )
+        premium, f, k, t, c = scratch[0, at], scratch[1, at], scratch[2, at], scratch[3, at], scratch[4, at]
+        sigma, code = found[at], OK
+        if sigma != sigma:
+            sigma, code = bracketed_vol(premium, f, k, t, c)
+        if code == OK and says_nothing(premium, f, k, t, c, sigma, settlement.premium_to_quote(tick[row], f, inverse)):
+            code = LOW_VEGA
+        values[j, row], status[j, row] = sigma, code
+
+
+@inlined
+def says_nothing(
+    premium: float, forward: float, strike: float, ttm: float, cp: float, sigma: float, tick: float
+) -> bool:
+    """Does one `tick` of premium move the volatility by as much as itself: is tick over vega at least sigma?"""
+    value = excess(premium, forward, strike, cp)
+    # sigma·vega is more than a quarter of the time value, but near its upper bound.
+    if value >= 4.0 * tick and value <= UPPER_SHARE * min(forward, strike):
+        return False
+    deviation = math.sqrt(ttm)
+    _, _, weight = shape(forward, strike, sigma * deviation)
+    return tick >= weight * deviation * sigma
 
 
 @kernel
@@ -153,7 +171,9 @@ def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
     return [
         (
             "quote_ivs",
-            lambda: quote_ivs(rows, 1, live, live, live, live, fixed, fixed, True, np.zeros((3, 1)), codes, scratch),
+            lambda: quote_ivs(
+                rows, 1, live, live, live, live, fixed, fixed, live, True, np.zeros((3, 1)), codes, scratch
+            ),
         ),
         (
             "model_values",

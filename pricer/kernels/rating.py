@@ -33,6 +33,7 @@ RESYNCING = int(Reason.RESYNCING)
 BELOW_INTRINSIC = int(Reason.BELOW_INTRINSIC)
 ABOVE_MAX = int(Reason.ABOVE_MAX)
 NO_CONVERGENCE = int(Reason.NO_CONVERGENCE)
+LOW_VEGA = int(Reason.LOW_VEGA)
 BAD_INPUT = int(Reason.BAD_INPUT)
 FIT_UNDERDETERMINED = int(Reason.FIT_UNDERDETERMINED)
 EXTRAPOLATED = int(Reason.EXTRAPOLATED)
@@ -54,6 +55,8 @@ def kernel_reason(code: int) -> int:
         return BELOW_INTRINSIC
     if code == kernel_codes.ABOVE_MAX:
         return ABOVE_MAX
+    if code == kernel_codes.LOW_VEGA:
+        return LOW_VEGA
     return NO_CONVERGENCE if code == kernel_codes.NO_CONVERGENCE else BAD_INPUT
 
 
@@ -108,7 +111,7 @@ def rate_quotes(
                 level, why = INVALID, NO_QUOTE if no_bid and no_ask else ONE_SIDED
             else:
                 why = kernel_reason(kernel_status[side, row])
-                level = INVALID if why else OK
+                level = OK if why == 0 else DEGRADED if why == LOW_VEGA else INVALID
             if side == 2 and level == OK:
                 why = int(reasons[0, row] | reasons[1, row]) & ~shared
                 if bid[row] == ask[row]:

@@ -14,6 +14,7 @@ class KernelStatus(IntEnum):
     ABOVE_MAX = 3  # the premium is at or over F (call) or K (put): no finite volatility gives it
     BAD_INPUT = 4  # NaN, infinite, or outside the model's domain
     NO_CONVERGENCE = 5  # the solver stopped without meeting its own test
+    LOW_VEGA = 6  # a volatility that one price tick moves by as much as itself: right, and says nothing
 
 
 # The same as plain integers: compiled code cannot hold an enum member in a uint8 array without a cast.
@@ -23,3 +24,4 @@ BELOW_INTRINSIC = int(KernelStatus.BELOW_INTRINSIC)
 ABOVE_MAX = int(KernelStatus.ABOVE_MAX)
 BAD_INPUT = int(KernelStatus.BAD_INPUT)
 NO_CONVERGENCE = int(KernelStatus.NO_CONVERGENCE)
+LOW_VEGA = int(KernelStatus.LOW_VEGA)

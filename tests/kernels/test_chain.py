@@ -17,6 +17,7 @@ FORWARD, TTM, SPOT = 60_000.0, 0.1, 59_500.0
 STRIKES = np.array([40_000.0, 55_000.0, 60_000.0, 65_000.0, 90_000.0])
 CP = np.array([1.0, -1.0, 1.0, 1.0, -1.0])
 IV = np.array([0.8, 0.6, 0.55, 0.6, 0.9])
+TICK = 0.0001  # in coin
 ROW = {name: i for i, name in enumerate(MODEL_FIELDS)}
 
 
@@ -30,8 +31,8 @@ def quoted(bid: np.ndarray, ask: np.ndarray, inverse: bool = True, rows: list[in
     wanted = np.array(range(n) if rows is None else rows, np.int64)
     result = Quoted(np.full((3, n), -1.0), np.full((3, n), 99, np.uint8))
     scratch = np.empty((SCRATCH_ROWS, 3 * n))
-    forward, ttm = np.full(n, FORWARD), np.full(n, TTM)
-    quote_ivs(wanted, len(wanted), bid, ask, forward, ttm, STRIKES, CP, inverse, *result, scratch)
+    forward, ttm, tick = np.full(n, FORWARD), np.full(n, TTM), np.full(n, TICK if inverse else TICK * FORWARD)
+    quote_ivs(wanted, len(wanted), bid, ask, forward, ttm, STRIKES, CP, tick, inverse, *result, scratch)
     return result
 
 
@@ -100,8 +101,34 @@ def test_each_quote_uses_the_forward_and_time_of_its_own_instant() -> None:
     rows = zip(forward, STRIKES, ttm, IV, CP, strict=True)
     fair = np.array([black76.price(*row) for row in rows]) / forward
     values, status, scratch = np.empty((3, 5)), np.empty((3, 5), np.uint8), np.empty((SCRATCH_ROWS, 15))
-    quote_ivs(np.arange(5), 5, fair, fair, forward, ttm, STRIKES, CP, True, values, status, scratch)
+    quote_ivs(np.arange(5), 5, fair, fair, forward, ttm, STRIKES, CP, np.full(5, TICK), True, values, status, scratch)
     np.testing.assert_allclose(values[2], IV, rtol=1e-11)
+
+
+def test_M03_a_volatility_that_one_tick_moves_by_as_much_as_itself_is_solved_and_called_low_vega() -> None:
+    # Deep in the money: less time value than one tick has. The premium is exact, the volatility says nothing.
+    quotes = premiums(True)
+    far = np.array([black76.price(FORWARD, k, TTM, 0.25, c) for k, c in zip(STRIKES, CP, strict=True)]) / FORWARD
+    bids = np.where(STRIKES == 40_000.0, far, quotes)
+    found = quoted(bids, bids)
+    vega = black76.greeks(FORWARD, 40_000.0, TTM, 0.25, 1.0)[3]
+    assert TICK * FORWARD / vega > 0.25
+    assert found.status[0].tolist() == [KernelStatus.LOW_VEGA, *4 * [KernelStatus.OK]]
+    assert found.values[0, 1:] == pytest.approx(IV[1:], rel=1e-10)
+    assert found.values[0, 0] == pytest.approx(0.25, rel=1e-3)  # what a double of that premium still holds
+
+
+def test_the_line_to_low_vega_is_where_one_tick_over_vega_is_the_volatility() -> None:
+    quotes = premiums(True)
+    for row, (strike, sigma, cp) in enumerate(zip(STRIKES, IV, CP, strict=True)):
+        vega = black76.greeks(FORWARD, strike, TTM, sigma, cp)[3] / FORWARD
+        for tick, code in ((0.999 * vega * sigma, KernelStatus.OK), (1.001 * vega * sigma, KernelStatus.LOW_VEGA)):
+            values, status, scratch = np.empty((3, 5)), np.empty((3, 5), np.uint8), np.empty((SCRATCH_ROWS, 15))
+            forward, ttm, ticks = np.full(5, FORWARD), np.full(5, TTM), np.full(5, tick)
+            quote_ivs(
+                np.array([row]), 1, quotes, quotes, forward, ttm, STRIKES, CP, ticks, True, values, status, scratch
+            )
+            assert status[:, row].tolist() == [code] * 3, (strike, tick)
 
 
 def test_model_values_are_the_greeks_times_discount() -> None:

@@ -78,9 +78,9 @@ def quotes(market: Market) -> Quotes:
         np.where(market.column(name) > 0, market.column(name), np.nan) for name in ("best_bid_price", "best_ask_price")
     )
     iv, status, scratch = np.empty((3, n)), np.empty((3, n), np.uint8), np.empty((SCRATCH_ROWS, 3 * n))
-    quote_ivs(
-        np.arange(n), n, bid, ask, market.forward, market.ttm, market.strike, market.cp, True, iv, status, scratch
-    )
+    tick = np.full(n, 1e-4)
+    columns = (bid, ask, market.forward, market.ttm, market.strike, market.cp, tick)
+    quote_ivs(np.arange(n), n, *columns, True, iv, status, scratch)
     return Quotes(iv, status, np.array([market.column("bid_iv"), market.column("ask_iv")]) / 100, np.array([bid, ask]))
 
 

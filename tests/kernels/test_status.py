@@ -14,6 +14,7 @@ def test_the_numbers_of_the_codes_are_fixed() -> None:
         "ABOVE_MAX": 3,
         "BAD_INPUT": 4,
         "NO_CONVERGENCE": 5,
+        "LOW_VEGA": 6,
     }
 
 
