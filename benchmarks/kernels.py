@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> Results:
     options = options.take(vols.shuffled(len(options.cp), TIMED_ROWS))
     found += figures.greek_figures(options, arguments.rounds, stepper(progress, "Greeks", arguments.rounds))
     found += figures.chain_figures(arguments.rounds, stepper(progress, "a chain's tick", arguments.rounds))
-    found += figures.single_figures(calls=50 if arguments.quick else 5_000)
+    found += figures.single_figures(repeats=2 if arguments.quick else 200)
     if not arguments.quick:
         found += figures.start_up_figures(start_up_seconds(stepper(progress, "fresh processes", 4)))
     settings = {name: getattr(arguments, name) for name in ("seed", "points", "rounds")}
