@@ -40,8 +40,8 @@ from pricer.pricing import Greeks
 __all__ = ["greeks", "implied_vol", "price"]
 
 # A derivative's step: relative in sigma at the money and smaller further out; the largest absolute one in the rate.
-SIGMA_STEP = 0.05
-RATE_STEP = 1e-3
+SIGMA_STEP = 0.02
+RATE_STEP = 1e-4
 
 MAX_TRIALS = 80  # of volatilities; ten are usual
 SIGMA_DONE = 1e-12  # relative
@@ -309,7 +309,7 @@ def _in_sigma(options: _Options) -> Floats:
 def _in_rate(options: _Options) -> Floats:
     """rho."""
     step = np.minimum(RATE_STEP, 0.02 / np.maximum(options.ttm, 1.0))
-    step = np.maximum(np.minimum(step, 0.1 * options.sigma**2), 1e-3 * RATE_STEP)
+    step = np.maximum(np.minimum(step, 0.1 * options.sigma**2), 1e-2 * RATE_STEP)
     # Nor does a lower rate for a put, or a higher one for a call.
     return np.asarray(_differences(options, "rate", step, options.cp)[0] / step)
 

@@ -52,11 +52,16 @@ MOST_APART = 1e12
 MOST_GROWTH = 300.0
 MOST_RATE = 100.0
 
-# Less of either is none: the boundary's equations have no digits left.
-ZERO = 1e-30
+# A smaller total deviation sigma·√ttm counts as none. It bounds what randomness adds to a price, per spot: no more than
+# the errors at the worst. The equations of the boundary have no digits left not far below.
+ZERO = 1e-7
 
 # The price formula at the boundary against the exercise value, per strike. Errors seen are below 2e-7.
 SELF_TEST = 2e-6
+
+FAR = 80.0
+NEGLIGIBLE = 1e-14
+CLOSEST = 1e-4
 
 # A panel is halved while the two rules differ by more than this part of the result; the better one is then good to
 # about the square.
@@ -68,7 +73,7 @@ NARROWEST = 1e-9
 def row_status(
     spot: float, strike: float, ttm: float, sigma: float, rate: float, dividend_yield: float, cp: float
 ) -> int:
-    """OK, AT_INTRINSIC where ttm or sigma is zero, or BAD_INPUT outside the domain."""
+    """OK, AT_INTRINSIC where nothing is random (results are limits), or BAD_INPUT outside the domain."""
     # Written so that a NaN anywhere makes the test fail.
     if not (
         LEAST <= spot <= MOST
@@ -83,7 +88,7 @@ def row_status(
         and (cp == 1.0 or cp == -1.0)
     ):
         return BAD_INPUT
-    return AT_INTRINSIC if ttm < ZERO or sigma < ZERO else OK
+    return AT_INTRINSIC if sigma * math.sqrt(ttm) < ZERO else OK
 
 
 @kernel
@@ -195,18 +200,38 @@ def kept(x: float, r: float, q: float, ttm: float, horizon: float, sigma: float,
 @kernel
 def unit_put(x: float, r: float, q: float, ttm: float, sigma: float, orders: int, work: Work) -> int:
     """Status; where the put is kept, value and first four derivatives in x in a row of `work`. ttm, sigma > 0."""
-    if r <= 0.0 and q >= r:  # waiting costs no interest, or less than the dividends that it gains: never exercised
+    # What no rate can earn by expiry is nothing, and its boundary out of reach of doubles.
+    if abs(r) * ttm < NEGLIGIBLE:
+        r = 0.0
+    if abs(q) * ttm < NEGLIGIBLE:
+        q = 0.0
+    # Waiting costs no interest, or less than the dividends that it gains (but for a negligible part): never exercised.
+    if r <= 0.0 and (q >= r or (r < 0.0 and (r - q) * ttm < NEGLIGIBLE)):
         european(x, r, q, ttm, sigma, work[5][SUMS])
         return OK
+    drift = r - q - 0.5 * sigma * sigma
+    if r >= 0.0 and drift > 0.0 and drift * drift * ttm > FAR * sigma * sigma:
+        # The spot leaves the boundary upwards for good: later times add less than exp(-FAR/2), and only cost digits.
+        ttm = FAR * sigma * sigma / (drift * drift)
     horizon = solve(r, q, ttm, sigma, work)
     if math.isnan(horizon):
         return NO_CONVERGENCE
     edge = math.exp(-distance(1.0, r, q, UPPER, work))
+    other = math.exp(-distance(1.0, r, q, LOWER, work)) if r < 0.0 else 0.0
     if not abs(kept(edge, r, q, horizon, horizon, sigma, min(orders, 1), work) - (1.0 - edge)) <= SELF_TEST:
         return NO_CONVERGENCE
-    if horizon == ttm and x <= edge and (r >= 0.0 or x >= math.exp(-distance(1.0, r, q, LOWER, work))):
+    if horizon == ttm and other <= x <= edge:
         return AT_INTRINSIC
     kept(x, r, q, ttm, horizon, sigma, orders, work)
+    if orders > 1 and horizon == ttm:
+        # Beside a boundary the higher derivatives are what is left of large terms: those a little away are better.
+        away = CLOSEST * min(sigma * math.sqrt(ttm), 1.0)
+        place = max(x, edge * (1.0 + away)) if x > edge else min(x, other * (1.0 - away))
+        if place != x:
+            out = work[5][SUMS]
+            value, slope = out[0], out[1]
+            kept(place, r, q, ttm, horizon, sigma, orders, work)
+            out[0], out[1] = value, slope
     return OK
 
 

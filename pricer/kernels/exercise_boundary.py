@@ -208,7 +208,8 @@ def newton(r: float, q: float, ttm: float, sigma: float, side: float, work: Work
         part = 1.0
         largest = 0.0
         for i in range(nodes):
-            move = -scratch[i, nodes] / (scratch[row, i] - at_start)
+            # Where B moves by less than a ten-thousandth in all, its distance from the start is mostly round-off.
+            move = -scratch[i, nodes] / (abs(scratch[row, i] - at_start) + 1e-4 * at_start)
             if not abs(move) < 1e300:
                 return False
             largest = max(largest, abs(move))
