@@ -17,15 +17,16 @@ from pricer.surfaces.slices import SurfaceSlice
 MID_PAIR = STATUS_PAIRS.index("mid_iv")
 
 
-def price_quotes(chain: ChainSlice, oldest_ns: int, wide_iv: float) -> None:
+def price_quotes(chain: ChainSlice, oldest_ns: int, wide_iv: float) -> int:
     """Bid, ask and mid IV of the dirty rows, with their statuses; none is dirty afterwards.
 
-    A quote from before `oldest_ns` (monotonic) is stale; a bid-ask wider than `wide_iv` degrades its mid.
+    A quote from before `oldest_ns` (monotonic) is stale; a bid-ask wider than `wide_iv` degrades its mid. Returned
+    is how many volatilities the fast solver left to the fallback.
     """
     rows, definition = chain.dirty_rows, chain.definition
     chain.update_ticks(rows)
     bid, ask, ivs = chain.values[BID], chain.values[ASK], chain.values[FIRST_QUOTE_IV : FIRST_QUOTE_IV + 3]
-    quote_ivs(
+    searched = quote_ivs(
         rows,
         len(rows),
         bid,
@@ -56,6 +57,7 @@ def price_quotes(chain: ChainSlice, oldest_ns: int, wide_iv: float) -> None:
         chain.reasons,
     )
     chain.clean()
+    return searched
 
 
 def price_model(

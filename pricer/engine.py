@@ -113,7 +113,8 @@ class Engine:
     """Prices whole option chains from events.
 
     `clock` is only handed to snapshots, whose readers refuse numbers that have grown too old; the engine itself takes
-    every instant as an argument. `counters` names what was dropped and why.
+    every instant as an argument. `counters` names what was dropped and why; "fallback_iv" are volatilities
+    that took the slow solver, and more than one in a million of them is a cause for alarm.
     """
 
     def __init__(self, settings: EngineSettings = DEFAULT_SETTINGS, *, clock: Clock | None = None) -> None:
@@ -335,7 +336,9 @@ class Engine:
         return forward
 
     def _price_quotes(self, expiry: _Expiry, now: Instant) -> None:
-        price_quotes(expiry.chain, now.mono_ns - self.settings.quote_max_age_ns, self.settings.wide_spread_iv)
+        oldest_ns = now.mono_ns - self.settings.quote_max_age_ns
+        if fallbacks := price_quotes(expiry.chain, oldest_ns, self.settings.wide_spread_iv):
+            self.counters["fallback_iv"] += fallbacks
 
     def _refit(self, works: list[_Work], now: Instant) -> None:
         """The smiles whose quotes changed, one step a family."""

@@ -197,6 +197,16 @@ def test_M03_a_bid_with_far_less_time_value_than_a_tick_has_a_volatility_that_sa
     assert reasons & Reason.LOW_VEGA
 
 
+def test_M11_a_volatility_that_takes_the_fallback_solver_is_counted(scene: Scene) -> None:
+    engine = running(scene)
+    priced(scene, engine)
+    assert "fallback_iv" not in engine.counters
+    high = next(i for i in scene.instruments() if i.name == ATM)
+    engine.apply(scene.quote(high, bid=0.9, ask=0.95))
+    priced(scene, engine)
+    assert engine.counters["fallback_iv"] == 3
+
+
 def test_a_snapshot_goes_stale_by_its_readers_clock_without_the_engine(scene: Scene) -> None:
     row = priced(scene, running(scene))[ATM]
     assert row.delta > 0.5

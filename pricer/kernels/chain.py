@@ -56,7 +56,7 @@ def quote_ivs(
     values: Floats,
     status: Codes,
     scratch: Floats,
-) -> None:
+) -> int:
     """Bid, ask and mid IV of the first `count` of `rows` into `values[0..2, row]` and `status[0..2, row]`.
 
     All arrays but `scratch` are indexed by row; `forward` and `ttm` are those of each quote's own instant. A side that
@@ -67,6 +67,8 @@ def quote_ivs(
     Each is solved afresh: a start from the last tick's volatility saves nothing once a quote has moved by a tick, and
     makes last bits depend on history (docs/decisions/0007). `scratch` is float64 of
     `SCRATCH_ROWS` by three times `count` or more.
+
+    Returned is how many were found by a search in a bracket, since one step did not do: none in a sane market.
     """
     for i in range(count):
         row = rows[i]
@@ -81,15 +83,18 @@ def quote_ivs(
     n = 3 * count
     found = scratch[5, :n]
     direct_vols(scratch[0, :n], scratch[1, :n], scratch[2, :n], scratch[3, :n], scratch[4, :n], found)
+    searched = 0
     for at in range(n):
         row, j = rows[at // 3], at % 3
         premium, f, k, t, c = scratch[0, at], scratch[1, at], scratch[2, at], scratch[3, at], scratch[4, at]
         sigma, code = found[at], OK
         if sigma != sigma:
             sigma, code = bracketed_vol(premium, f, k, t, c)
+            searched += code == OK
         if code == OK and says_nothing(premium, f, k, t, c, sigma, settlement.premium_to_quote(tick[row], f, inverse)):
             code = LOW_VEGA
         values[j, row], status[j, row] = sigma, code
+    return searched
 
 
 @inlined
