@@ -62,18 +62,16 @@ def undiscounted(premium: ArrayLike, discount: ArrayLike) -> Floats:
 
 def one_option(a: Any, b: Any, c: Any, d: Any, cp: Any, discount: Any) -> bool:
     """Whether all are plain floats: then arrays, which take ten times as long to make as a price, are not needed."""
-    return (
-        isinstance(a, float)
-        and isinstance(b, float)
-        and isinstance(c, float)
-        and isinstance(d, float)
-        and isinstance(discount, float)
-        and isinstance(cp, (str, float, int))
-    )
+    if type(a) is type(b) is type(c) is type(d) is type(discount) is float:
+        return isinstance(cp, (str, float, int))
+    # NumPy's doubles are floats, too; only they pay for the question.
+    return all(isinstance(value, float) for value in (a, b, c, d, discount)) and isinstance(cp, (str, float, int))
 
 
 def sign(cp: object) -> float:
     """+1.0 or -1.0 for one word or number; anything else is named in a ValueError, never taken for a put."""
+    if type(cp) is float and (cp == 1.0 or cp == -1.0):  # the way of those who hurry
+        return cp
     found = _WORDS.get(cp.lower()) if isinstance(cp, str) else cp
     if isinstance(found, (int, float, np.number)) and not isinstance(found, bool) and found in (1, -1):
         return float(found)
