@@ -8,13 +8,17 @@ Statuses, besides those of `pricer.bsm`: AT_INTRINSIC where exercise is optimal 
 value whatever the volatility, so that an implied volatility of it is NaN. NO_CONVERGENCE, with NaN, where the exercise
 boundary was not found.
 
-Greeks are named and signed as in `pricer.bsm`. Price, delta, gamma, speed and the four in time come from the formula;
-vega, volga, ultima, vanna, zomma and rho are differences of it, good to about 1e-8, 1e-6 and 1e-4 of themselves for
-the first, second and third order in sigma. Where exercise is optimal now, delta is ±1 and the others are 0.
+Greeks are named and signed as in `pricer.bsm`. Price, delta, gamma, speed and the four in time come from formulas;
+vega, vanna, volga, zomma, ultima and rho are seven-point differences of these over re-solved boundaries. Of their
+natural size (S·√ttm for vega, a factor 1/sigma for each further order) they err by 1e-10, 1e-9 and 1e-7 typically for
+the first, second and third order in sigma, rho by 1e-9; at the worst, beside the exercise boundary and where two
+boundaries meet before expiry, by 1e-6, 1e-4 and 1e-2.
 
-The method is that of Andersen, Lake and Offengenden (2016); `pricer.kernels.exercise_boundary` describes it. A price
-takes a few hundred microseconds. The kernels compile at their first use, not in `pricer.warmup`: nothing live needs
-them.
+The method is that of Andersen, Lake and Offengenden (2016); `pricer.kernels.exercise_boundary` describes it. A price is
+good to 1e-11 of the strike typically and 2e-7 at the worst, and takes 0.2 to 0.4 ms (between two boundaries that meet,
+several ms), an implied volatility eight prices, all Greeks fifteen. The one kernel compiles at its first use, not in
+`pricer.warmup`: nothing live needs it. What stands around it here is numpy, as a call costs nothing beside a boundary,
+and compiling does.
 
 >>> round(price(100.0, 100.0, 1.0, 0.25, "put", rate=0.05, dividend_yield=0.05), 6)
 9.569445

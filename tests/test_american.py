@@ -7,6 +7,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -319,7 +320,7 @@ def test_bad_rows_are_nan_with_a_status_and_nothing_raises() -> None:
     for place in range(7):
         if place == 4:
             continue
-        row: list[object] = [100.0, 100.0, 1.0, 0.2, "put", 0.05, 0.02]
+        row: list[Any] = [100.0, 100.0, 1.0, 0.2, "put", 0.05, 0.02]
         row[place] = bad if place < 4 else [math.nan, math.inf, -math.inf, 1e200]
         found, status = american.price(*row, status=True)
         assert np.isnan(found).all()

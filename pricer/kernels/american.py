@@ -1,4 +1,4 @@
-"""American options by their early-exercise premium: price, derivatives, implied volatility.
+"""American options by their early-exercise premium: the value and its derivatives in the spot.
 
 With the boundary known (`exercise_boundary`), a put with strike 1 is worth its European price plus what exercise earns
 
@@ -10,10 +10,8 @@ with the roles of spot and strike, and of rate and dividend yield, exchanged (Mc
     C(S, K, r, q) = P(K, S, q, r).
 
 So each option is put into the *unit form*: x = S/K for a put, K/S for a call, the rates in their order for a put,
-exchanged for a call; its value is the unit put's times K, or S. The derivatives in x are those of the integrand. Those
-in ttm follow from the Black-Scholes equation, which holds wherever the option is kept. Those in volatility and rate
-move the boundary as well: they are seven-point differences over re-solved boundaries, one-sided where the option would
-be exercised on the other side.
+exchanged for a call; its value is the unit put's times K, or S. The derivatives in x are integrals of the integrand's:
+the boundary does not depend on x. (It does on volatility and rates: `pricer.american` takes differences in these.)
 
 Statuses: OK where the option is kept. AT_INTRINSIC where exercise is optimal now, so that the option is worth exactly
 its exercise value for a whole range of volatilities, and where ttm or sigma is zero. NO_CONVERGENCE, with NaN, where
@@ -59,8 +57,13 @@ ZERO = 1e-7
 # The price formula at the boundary against the exercise value, per strike. Errors seen are below 2e-7.
 SELF_TEST = 2e-6
 
+# What early exercise may earn, per strike, without being looked for.
+NEGLIGIBLE = 1e-11
+
+# Squared drift away from the boundary, in deviations, after which nothing more happens there: exp(-FAR/2) is 4e-18.
 FAR = 80.0
-NEGLIGIBLE = 1e-14
+
+# Deviations from the boundary inside which the higher derivatives are taken from this far away.
 CLOSEST = 1e-4
 
 # A panel is halved while the two rules differ by more than this part of the result; the better one is then good to
@@ -200,13 +203,17 @@ def kept(x: float, r: float, q: float, ttm: float, horizon: float, sigma: float,
 @kernel
 def unit_put(x: float, r: float, q: float, ttm: float, sigma: float, orders: int, work: Work) -> int:
     """Status; where the put is kept, value and first four derivatives in x in a row of `work`. ttm, sigma > 0."""
-    # What no rate can earn by expiry is nothing, and its boundary out of reach of doubles.
+    # A rate that earns nothing by expiry is none; its boundary would be out of reach of doubles.
     if abs(r) * ttm < NEGLIGIBLE:
         r = 0.0
     if abs(q) * ttm < NEGLIGIBLE:
         q = 0.0
-    # Waiting costs no interest, or less than the dividends that it gains (but for a negligible part): never exercised.
-    if r <= 0.0 and (q >= r or (r < 0.0 and (r - q) * ttm < NEGLIGIBLE)):
+    never = r <= 0.0 and q >= r  # waiting costs no interest, or less than the dividends that it gains
+    if r < 0.0 and not never:
+        # Two boundaries meet before a total deviation of their distance; until then exercise earns r - q at most.
+        meeting = math.log(q / r) / sigma
+        never = (r - q) * min(ttm, meeting * meeting) < NEGLIGIBLE
+    if never:
         european(x, r, q, ttm, sigma, work[5][SUMS])
         return OK
     drift = r - q - 0.5 * sigma * sigma
