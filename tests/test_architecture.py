@@ -46,7 +46,7 @@ TABLE = (
     Row("clock", others="time"),
     # The rating kernels write the bits of Status and Reason.
     Row("kernels", ours="errors conventions", others="numpy numba"),
-    Row("kernels.elementary", ours="kernels", others="numba llvmlite struct fractions"),
+    Row("kernels.elementary", ours="kernels", others="numpy numba llvmlite struct fractions"),
     # One thread compiles, the others wait; and processes of our own compile beside it.
     Row("kernels.warmup", ours="kernels errors", others="numba threading time"),
     Row("kernels.compiling", ours="kernels errors", others="subprocess signal"),

@@ -3,7 +3,7 @@
     python docs/derivations/implied_vol_guess.py
 
 Wanted is s = sigma·√ttm from x = |ln(F/K)| and beta = time value/√(F·K), to 4e-4 wherever beta is below 0.74 of its
-bound and s below 2.6, so that one step of fourth order ends at round-off. Two fits do it:
+bound and s below 2.6, so that one step ends at round-off. Two fits do it:
 
 1. Bachelier's inverse. With eta = x/s₀ his formula reads beta/x = φ(eta)/eta − Φ(−eta), an equation in one unknown. In
    u = √ln(1 + x²/(2π·beta²)), which is eta itself to first order at both ends, eta/u is one polynomial in

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from pricer.kernels.elementary import exp, fma, log_ratio, select
+from pricer.kernels.elementary import exp, fma, log_ratio, select, sqrt
 from pricer.kernels.jit import inlined, kernel
 from pricer.kernels.normal import INV_SQRT_2PI, Z_MAX, mills, mills_difference, mills_left
 from pricer.kernels.status import AT_INTRINSIC, BAD_INPUT, OK
@@ -68,7 +68,7 @@ def price(forward: float, strike: float, ttm: float, sigma: float, cp: float) ->
 @inlined
 def direct_price(forward: float, strike: float, ttm: float, sigma: float, cp: float) -> float:
     """`price` without a branch; NaN for limits, large s and outside the domain."""
-    s = sigma * math.sqrt(ttm)
+    s = sigma * sqrt(ttm)
     h, t, weight = shape(forward, strike, s)
     difference = cp * (forward - strike)
     value = select(difference > 0.0, difference, 0.0) + weight * mills_difference(h, t)
@@ -80,7 +80,7 @@ def shape(forward: float, strike: float, s: float) -> tuple[float, float, float]
     """(h, t, √(F·K)·v): the last is F·φ(d1) = K·φ(d2)."""
     h = -log_distance(forward, strike) / s
     t = 0.5 * s
-    return h, t, math.sqrt(forward * strike) * (INV_SQRT_2PI * exp(-0.5 * fma(h, h, t * t)))
+    return h, t, sqrt(forward * strike) * (INV_SQRT_2PI * exp(-0.5 * fma(h, h, t * t)))
 
 
 @inlined
@@ -110,7 +110,7 @@ def wide_price(forward: float, strike: float, ttm: float, sigma: float, cp: floa
     intrinsic = max(cp * (forward - strike), 0.0)
     if status == AT_INTRINSIC:
         return intrinsic
-    return intrinsic + time_value(forward, strike, sigma * math.sqrt(ttm))
+    return intrinsic + time_value(forward, strike, sigma * sqrt(ttm))
 
 
 @kernel
@@ -182,7 +182,7 @@ def first_order(
     forward: float, strike: float, ttm: float, sigma: float, cp: float
 ) -> tuple[float, float, float, float, float, float, float, float]:
     """(price, delta, gamma, vega, theta, rho, d1, d2) without a branch; price is NaN where `direct_price` is."""
-    s = sigma * math.sqrt(ttm)
+    s = sigma * sqrt(ttm)
     h, t, weight = shape(forward, strike, s)
     rise = mills_difference(h, t)
     low = mills_left(h - t)
@@ -205,7 +205,7 @@ def assembled(
     down: float,
 ) -> tuple[float, float, float, float, float, float, float, float]:
     """`first_order` from the time value, Φ(h + t), the same less one, and Φ(h − t)."""
-    root_ttm = math.sqrt(ttm)
+    root_ttm = sqrt(ttm)
     s = sigma * root_ttm
     h, t, weight = shape(forward, strike, s)
     below, call = forward < strike, cp > 0.0
@@ -233,7 +233,7 @@ def higher_order(
 ) -> tuple[float, float, float, float, float, float, float, float]:
     """(vanna, volga, charm, veta, speed, zomma, color, ultima): algebra on gamma and vega, linear in them."""
     product = d1 * d2
-    root_ttm = math.sqrt(ttm)
+    root_ttm = sqrt(ttm)
     half_rate = 0.5 / ttm
     per_sigma = 1.0 / sigma
     pdf_d2 = vega / (forward * root_ttm) * d2
@@ -259,7 +259,7 @@ def wide_greeks(
     if status == BAD_INPUT:
         nan = math.nan
         return nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan
-    s = sigma * math.sqrt(ttm)
+    s = sigma * sqrt(ttm)
     if status == AT_INTRINSIC or log_distance(forward, strike) > H_MAX * s or s > 2.0 * H_MAX:
         return limit_greeks(forward, strike, ttm, sigma, cp)
     h, t, weight = shape(forward, strike, s)
@@ -281,7 +281,7 @@ def limit_greeks(
     charm and veta diverge too; as sigma → 0 at ttm > 0 they tend to zero or to the values below.
     """
     nan = math.nan
-    if sigma * math.sqrt(ttm) > 2.0 * H_MAX:
+    if sigma * sqrt(ttm) > 2.0 * H_MAX:
         value = forward if cp > 0.0 else strike
         delta = 1.0 if cp > 0.0 else 0.0
         return value, delta, 0.0, 0.0, 0.0, -ttm * value, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -291,7 +291,7 @@ def limit_greeks(
         return value, delta, 0.0, 0.0, 0.0, -ttm * value, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     if ttm < ZERO:
         return 0.0, 0.5 * cp, nan, 0.0, nan, 0.0, 0.0, 0.0, nan, nan, nan, nan, nan, 0.0
-    root_ttm = math.sqrt(ttm)
+    root_ttm = sqrt(ttm)
     vega = forward * INV_SQRT_2PI * root_ttm
     vanna = 0.5 * INV_SQRT_2PI * root_ttm
     veta = -0.5 * vega / ttm

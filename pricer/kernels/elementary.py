@@ -20,6 +20,7 @@ from fractions import Fraction
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -77,7 +78,8 @@ def _operation(
 ) -> Callable[..., Any]:
     """An operation that `emit(builder, *values)` writes as LLVM instructions, and `twin` does in Python."""
     if config.DISABLE_JIT:
-        return twin
+        # NumPy's double divides by zero as compiled code does; Python's raises.
+        return (lambda *values: np.float64(twin(*values))) if result is types.float64 else twin
     signature = result(*arguments)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -102,6 +104,14 @@ def _exact_fma(a: float, b: float, c: float) -> float:
 
 fma: Callable[[float, float, float], float] = _operation(
     types.float64, (types.float64,) * 3, lambda builder, a, b, c: builder.fma(a, b, c), _exact_fma
+)
+
+# NaN below zero, also in Python, where math.sqrt raises: a selection computes what it does not take.
+sqrt: Callable[[float], float] = _operation(
+    types.float64,
+    (types.float64,),
+    lambda builder, x: builder.call(builder.module.declare_intrinsic("llvm.sqrt", [F64]), [x]),
+    lambda x: math.sqrt(x) if x >= 0.0 else math.nan,
 )
 
 # select(condition, a, b): both are computed; never a branch.

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pricer.kernels.black76 import LEAST, MOST, ZERO, log_distance, room_over_vega, value_over_vega
-from pricer.kernels.elementary import exp, fma, log, polynomial, select
+from pricer.kernels.elementary import exp, fma, log, polynomial, select, sqrt
 from pricer.kernels.jit import inlined, kernel
 from pricer.kernels.normal import INV_SQRT_2PI, Z_MAX, mills_difference
 from pricer.kernels.status import ABOVE_MAX, AT_INTRINSIC, BAD_INPUT, BELOW_INTRINSIC, NO_CONVERGENCE, OK
@@ -112,14 +112,14 @@ def direct_vol(premium: float, forward: float, strike: float, ttm: float, cp: fl
     value, root, x = time_value_of(premium, forward, strike, cp)
     s, near = stepped(guess(value / root, x), x, value, root)
     good = in_reach(value, root, forward, strike, ttm, cp) & near
-    return select(good, s / math.sqrt(ttm), math.nan)
+    return select(good, s / sqrt(ttm), math.nan)
 
 
 @inlined
 def direct_vol_from(previous: float, premium: float, forward: float, strike: float, ttm: float, cp: float) -> float:
     """`direct_vol` with a volatility at hand in the place of the guess."""
     value, root, x = time_value_of(premium, forward, strike, cp)
-    deviation = math.sqrt(ttm)
+    deviation = sqrt(ttm)
     start = previous * deviation
     s, near = stepped(start, x, value, root)
     # Above Z_MAX, where Y's polynomial ends, a step from a far start says nothing.
@@ -131,7 +131,7 @@ def direct_vol_from(previous: float, premium: float, forward: float, strike: flo
 @inlined
 def time_value_of(premium: float, forward: float, strike: float, cp: float) -> tuple[float, float, float]:
     """(premium − intrinsic, √(F·K), |ln(F/K)|)."""
-    return excess(premium, forward, strike, cp), math.sqrt(forward * strike), log_distance(forward, strike)
+    return excess(premium, forward, strike, cp), sqrt(forward * strike), log_distance(forward, strike)
 
 
 @inlined
@@ -175,7 +175,7 @@ def guess(beta: float, x: float) -> float:
     square = far * far
     huge = far > 1e140
     raised = log(select(huge, far, 1.0 + square))
-    u = math.sqrt(select(huge, raised + raised, select(square < 1e-10, square, raised)))
+    u = sqrt(select(huge, raised + raised, select(square < 1e-10, square, raised)))
     eta = u * _inverse((4.0 - u) / (4.0 + u))
     start = scale * (far / eta)
     q = start * start / fma(eta, 2.0 + eta, 3.0)
@@ -262,7 +262,7 @@ def bracketed_vol(premium: float, forward: float, strike: float, ttm: float, cp:
         return math.nan, ABOVE_MAX
     value, root, x = time_value_of(premium, forward, strike, cp)
     s, status = total_deviation(value, upper - premium, min(forward, strike), root, x)
-    sigma = s / math.sqrt(ttm)
+    sigma = s / sqrt(ttm)
     return sigma, AT_INTRINSIC if sigma == 0.0 else status
 
 
@@ -315,15 +315,15 @@ def bracketed(s: float, low: float, high: float) -> float:
         return 2.0 * low
     if low == 0.0:
         return 0.5 * high
-    return math.sqrt(low) * math.sqrt(high)
+    return sqrt(low) * sqrt(high)
 
 
 @inlined
 def lower_guess(beta: float, log_beta: float, x: float) -> float:
     """`guess` where beta is a normal number, else its leading term far in the wing, −ln beta ≈ x²/(2s²)."""
     if beta > LEAST_VALUE:
-        return min(guess(beta, x), 2.5 + math.sqrt(2.0 * x))
-    return x / math.sqrt(2.0 * (log(x / SQRT_2PI) - log_beta))
+        return min(guess(beta, x), 2.5 + sqrt(2.0 * x))
+    return x / sqrt(2.0 * (log(x / SQRT_2PI) - log_beta))
 
 
 @inlined
@@ -332,8 +332,8 @@ def upper_guess(share: float, x: float) -> float:
     depth = -log(share * (0.5 + 0.5 * x / (1.0 + x)))
     # −ln(2Φ(−z)) is 0.798·z + 0.318·z² near zero and z²/2 at infinity; 0.4 lies between them.
     level = max(depth - 0.6931471805599453, 0.0)
-    z = (math.sqrt(0.6366 + 1.6 * level) - 0.7979) / 0.8
-    return z + math.sqrt(z * z + 2.0 * x)
+    z = (sqrt(0.6366 + 1.6 * level) - 0.7979) / 0.8
+    return z + sqrt(z * z + 2.0 * x)
 
 
 @kernel

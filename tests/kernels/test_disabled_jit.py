@@ -1,7 +1,6 @@
 """With NUMBA_DISABLE_JIT=1 the kernels are plain Python: a debugger steps through them and coverage sees their lines.
 
-A sample of their own tests must pass so, in time. What compiled code computes and then does not select may be the root
-of a negative number, which `math` refuses in Python: a few tests of bad input are not in the sample for that.
+A sample of their own tests must pass so, in time.
 """
 
 from __future__ import annotations
@@ -26,6 +25,10 @@ tests/kernels/test_implied_vol.py::test_next_to_the_money_no_digit_is_lost
 tests/kernels/test_implied_vol.py::test_M01_price_outside_the_bounds_has_no_volatility
 tests/kernels/test_implied_vol.py::test_M02_price_at_a_bound_and_one_unit_beside_it
 tests/kernels/test_implied_vol.py::test_M05_bad_premium
+tests/kernels/test_implied_vol.py::test_M05_bad_forward_strike_or_ttm
+tests/kernels/test_implied_vol.py::test_M05_bad_cp
+tests/kernels/test_black76.py::test_M05_bad_input_is_nan_everywhere_with_a_status
+tests/kernels/test_black76.py::test_M05_zero_negative_zero_and_denormals
 tests/kernels/test_bachelier.py::test_chains_are_the_scalars_row_by_row
 tests/kernels/test_bachelier.py::test_a_premium_at_the_end_of_the_doubles_still_has_its_volatility
 tests/kernels/test_chain.py::test_quote_ivs_give_back_the_volatility_of_each_side
