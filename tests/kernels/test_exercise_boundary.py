@@ -10,14 +10,17 @@ import pytest
 from pricer.kernels.exercise_boundary import (
     KRONROD,
     LOWER,
+    LOWER_H,
     NODES,
     UPPER,
     UPPER_H,
     cumulative,
     distance,
-    newton,
+    first_guess,
+    linearise,
     phi,
     solve,
+    start,
     workspace,
 )
 
@@ -76,14 +79,30 @@ def test_near_expiry_it_follows_the_known_law_for_dividends_above_the_rate() -> 
     assert upper[-1] * 3.0 == pytest.approx(1.0 - 0.63883 * 0.2e-3, abs=2e-7)
 
 
-def test_newtons_jacobian_is_the_derivative_of_the_equations() -> None:
-    """Or else it would not square its error: five steps are enough, and the last one changes nothing."""
+@pytest.mark.parametrize(
+    ("r", "q", "side", "row"),
+    [(0.05, 0.02, UPPER, UPPER_H), (0.02, 0.06, UPPER, UPPER_H), (-0.01, -0.04, LOWER, LOWER_H)],
+)
+def test_newtons_jacobian_is_the_derivative_of_the_equations(r: float, q: float, side: float, row: int) -> None:
     work = workspace()
-    assert newton(0.05, 0.02, 1.0, 0.3, UPPER, work)
-    found = work[5][UPPER_H, :NODES].copy()
-    work[5][:] = np.nan
-    assert newton(0.05, 0.02, 1.0, 0.3, UPPER, work)
-    np.testing.assert_array_equal(work[5][UPPER_H, :NODES], found)
+    first_guess(r, q, 1.0, 0.3, side, work)
+    scratch = work[5]
+
+    def equations() -> np.ndarray:
+        linearise(r, q, 1.0, 0.3, side, work)
+        return scratch[:NODES, : NODES + 1].copy()
+
+    jacobian = equations()[:, :NODES]
+    for node in (3, NODES // 2, NODES - 1):
+        middle = scratch[row, node]
+        step = 1e-5 * abs(middle - start(r, q, side))
+        values = []
+        for place in (middle + step, middle - step):
+            scratch[row, node] = place
+            values.append(equations()[:, NODES])
+        scratch[row, node] = middle
+        wanted = (values[0] - values[1]) / (2.0 * step)
+        np.testing.assert_allclose(jacobian[:, node], wanted, rtol=1e-5, atol=1e-6 * np.abs(wanted).max())
 
 
 def test_no_boundary_is_given_where_none_was_found() -> None:
