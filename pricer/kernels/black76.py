@@ -86,6 +86,13 @@ def shape(forward: float, strike: float, s: float) -> tuple[float, float, float]
 @inlined
 def in_reach(forward: float, strike: float, ttm: float, sigma: float, cp: float, h: float, t: float) -> bool:
     """Is the row in the domain, not at a limit, and h + t in the range of Y's polynomials? False for NaN."""
+    settled = (sigma >= ZERO) & (sigma <= MOST) & (h >= -H_MAX) & (h + t <= Z_MAX)
+    return in_domain(forward, strike, ttm, cp) & settled
+
+
+@inlined
+def in_domain(forward: float, strike: float, ttm: float, cp: float) -> bool:
+    """Are forward, strike, ttm and cp what the module's docstring wants, and is ttm not zero? False for NaN."""
     return (
         (forward >= LEAST)
         & (forward <= MOST)
@@ -93,11 +100,7 @@ def in_reach(forward: float, strike: float, ttm: float, sigma: float, cp: float,
         & (strike <= MOST)
         & (ttm >= ZERO)
         & (ttm <= MOST)
-        & (sigma >= ZERO)
-        & (sigma <= MOST)
         & (cp * cp == 1.0)
-        & (h >= -H_MAX)
-        & (h + t <= Z_MAX)
     )
 
 
@@ -137,7 +140,7 @@ def time_value(forward: float, strike: float, s: float) -> float:
     if t > H_MAX:
         return min(forward, strike)
     if h + t <= Z_MAX:
-        return weight * value_over_vega(h, t)
+        return weight * mills_difference(h, t)
     return min(forward, strike) - weight * room_over_vega(h, t)
 
 
@@ -146,12 +149,6 @@ def log_distance(forward: float, strike: float) -> float:
     """|ln(F/K)|, good to 2 units in the last place also at the money."""
     below = forward < strike
     return log_ratio(select(below, strike, forward), select(below, forward, strike))
-
-
-@inlined
-def value_over_vega(h: float, t: float) -> float:
-    """A(h, t) = Y(h + t) − Y(h − t), the time value over vega per unit of s, for h + t ≤ Z_MAX."""
-    return mills_difference(h, t)
 
 
 @inlined

@@ -70,16 +70,7 @@ def quote_ivs(
 
     Returned is how many were found by a search in a bracket, since one step did not do: none in a sane market.
     """
-    for i in range(count):
-        row = rows[i]
-        for j in range(3):
-            at = 3 * i + j
-            price = bid[row] if j == 0 else ask[row] if j == 1 else 0.5 * (bid[row] + ask[row])
-            scratch[0, at] = settlement.premium_to_quote(price, forward[row], inverse)
-            scratch[1, at] = forward[row]
-            scratch[2, at] = strike[row]
-            scratch[3, at] = ttm[row]
-            scratch[4, at] = cp[row]
+    gather(rows, count, bid, ask, forward, ttm, strike, cp, inverse, scratch)
     n = 3 * count
     found = scratch[5, :n]
     direct_vols(scratch[0, :n], scratch[1, :n], scratch[2, :n], scratch[3, :n], scratch[4, :n], found)
@@ -95,6 +86,32 @@ def quote_ivs(
             code = LOW_VEGA
         values[j, row], status[j, row] = sigma, code
     return searched
+
+
+@inlined
+def gather(
+    rows: Rows,
+    count: int,
+    bid: Floats,
+    ask: Floats,
+    forward: Floats,
+    ttm: Floats,
+    strike: Floats,
+    cp: Floats,
+    inverse: bool,
+    scratch: Floats,
+) -> None:
+    """Bid, ask and mid of each row side by side in `scratch`, with what belongs to them: a loop over it has no gaps."""
+    for i in range(count):
+        row = rows[i]
+        for j in range(3):
+            at = 3 * i + j
+            price = bid[row] if j == 0 else ask[row] if j == 1 else 0.5 * (bid[row] + ask[row])
+            scratch[0, at] = settlement.premium_to_quote(price, forward[row], inverse)
+            scratch[1, at] = forward[row]
+            scratch[2, at] = strike[row]
+            scratch[3, at] = ttm[row]
+            scratch[4, at] = cp[row]
 
 
 @inlined

@@ -24,7 +24,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from pricer.kernels.black76 import LEAST, MOST, ZERO, log_distance, room_over_vega, value_over_vega
+from pricer.kernels.black76 import in_domain, log_distance, room_over_vega
 from pricer.kernels.elementary import exp, fma, log, polynomial, select, sqrt
 from pricer.kernels.jit import inlined, kernel
 from pricer.kernels.normal import INV_SQRT_2PI, Z_MAX, mills_difference
@@ -150,19 +150,9 @@ def excess(premium: float, forward: float, strike: float, cp: float) -> float:
 @inlined
 def in_reach(value: float, root: float, forward: float, strike: float, ttm: float, cp: float) -> bool:
     """Is the row in the domain, its time value a normal number and not near its bound? False for a NaN anywhere."""
-    return (
-        (forward >= LEAST)
-        & (forward <= MOST)
-        & (strike >= LEAST)
-        & (strike <= MOST)
-        & (ttm >= ZERO)
-        & (ttm <= MOST)
-        & (cp * cp == 1.0)
-        & (value >= LEAST_VALUE)
-        & (value >= LEAST_VALUE * root)
-        & (value <= UPPER_SHARE * forward)
-        & (value <= UPPER_SHARE * strike)
-    )
+    some = (value >= LEAST_VALUE) & (value >= LEAST_VALUE * root)
+    below = (value <= UPPER_SHARE * forward) & (value <= UPPER_SHARE * strike)
+    return in_domain(forward, strike, ttm, cp) & some & below
 
 
 @inlined
@@ -244,13 +234,7 @@ def householder(residual: float, slope: float, h2: float, t2: float) -> float:
 @kernel
 def bracketed_vol(premium: float, forward: float, strike: float, ttm: float, cp: float) -> tuple[float, int]:
     """`implied_vol` over the whole domain, and the verdict on what has no solution."""
-    if not (
-        LEAST <= forward <= MOST
-        and LEAST <= strike <= MOST
-        and ZERO <= ttm <= MOST
-        and abs(premium) < math.inf
-        and (cp == 1.0 or cp == -1.0)
-    ):
+    if not (in_domain(forward, strike, ttm, cp) and abs(premium) < math.inf):
         return math.nan, BAD_INPUT
     intrinsic = max(cp * (forward - strike), 0.0)
     if premium < intrinsic:
@@ -296,7 +280,7 @@ def residual_over_vega(s: float, x: float, target: float, log_target: float, upp
     """(ln(b/beta), A) below, (ln((bmax − b)/(bmax − beta)), −B) above: the residual f and 1/f'."""
     h = -x / s
     t = 0.5 * s
-    over = room_over_vega(h, t) if upper else value_over_vega(h, t)
+    over = room_over_vega(h, t) if upper else mills_difference(h, t)
     exponent = -0.5 * (h * h + t * t)
     if target > 1e-100 and exponent > -300.0:
         residual = log(INV_SQRT_2PI * exp(exponent) * over / target)
