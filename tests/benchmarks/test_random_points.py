@@ -45,6 +45,15 @@ def test_a_few_thousand_points_hold_every_claim() -> None:
     assert 0.0 < tally.worst_units["round trip"] < claims.MOST_UNITS
 
 
+def test_M04_a_hundred_thousand_random_points_hold_every_claim() -> None:
+    """Ten million of other seeds: `python -m benchmarks.random_points`."""
+    tally = Tally()
+    for start in (0, 1):
+        random_points.run_chunk(np.random.default_rng([2026, start]), random_points.CHUNK, tally)
+    assert sum(tally.statuses["cold IV"].values()) == 100_000
+    assert report(tally)[-1] == "0 violations"
+
+
 @pytest.mark.parametrize(
     ("quote", "sigma", "status", "claim"),
     [

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 
+import mpmath as mp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,6 +158,35 @@ def test_M05_zero_negative_zero_and_denormal_premiums_are_defined() -> None:
         assert reference.error_in_u(premium, option, sigma) < 5.0
 
 
+@pytest.mark.parametrize("share", [1e-12, 1e-15, 1e-30, 1e-100, 1e-250, 1e-300])
+@pytest.mark.parametrize("k", [1e-6, 0.01, 0.3, 2.0, 9.0])
+@pytest.mark.parametrize("cp", [1.0, -1.0])
+def test_M03_a_premium_of_next_to_nothing_far_from_the_money_is_solved(share: float, k: float, cp: float) -> None:
+    """Also where vega is next to nothing: a relative error in such a premium is a far smaller one in volatility."""
+    forward, ttm = 60_000.0, 0.2
+    strike, premium = forward * math.exp(cp * k), share * forward
+    sigma, status = solve(premium, forward, strike, ttm, cp)
+    assert status is OK
+    option = Option(forward, strike, ttm, sigma, cp)
+    assert reference.error_in_u(premium, option, sigma) < 5.0
+    assert float(reference.price(option)) == pytest.approx(premium, rel=1e-12)
+    assert black76.price(*option) == pytest.approx(premium, rel=1e-12)
+
+
+def test_M03_time_value_of_the_last_digits_in_the_money_is_solved_for_what_it_is() -> None:
+    """Eight units of the premium's last place are the whole time value: the volatility of just that, to its digits."""
+    for strike in (59_000.0, 40_000.0, 10_000.0):
+        premium = 60_000.0 - strike
+        for _ in range(8):
+            premium = math.nextafter(premium, math.inf)
+        sigma, status = solve(premium, 60_000.0, strike, 0.2, 1.0)
+        assert status is OK
+        option = Option(60_000.0, strike, 0.2, sigma, 1.0)
+        with mp.workdps(30):
+            value = reference.price(option) - (60_000 - mp.mpf(strike))
+        assert float(value) == pytest.approx(premium - (60_000.0 - strike), rel=1e-12)
+
+
 def test_the_chain_is_the_scalar_row_by_row() -> None:
     premium = np.array([5.0, 0.0, -1.0, 200.0, np.nan, 3.0])
     n = len(premium)
@@ -184,8 +214,8 @@ def test_however_wrong_the_previous_volatility_the_result_is_the_same(s: float, 
     previous = np.concatenate([cold * np.geomspace(1e-14, 1e6, 20_000), NO_VOLATILITIES])
     n = len(previous)
     out, codes = np.empty(n), np.empty(n, np.uint8)
-    columns = (np.full(n, x) for x in (premium, *option[:3], option.cp))
-    implied_vol_chain_warm(*columns, previous, out, codes)
+    quoted, forward, strike, ttm, cp = (np.full(n, x) for x in (premium, *option[:3], option.cp))
+    implied_vol_chain_warm(quoted, forward, strike, ttm, cp, previous, out, codes)
     assert (codes == OK).all()
     # Between starts within a step's reach it differs by up to 13 units, by 0.8 on average.
     assert np.abs(out - cold).max() <= 16 * math.ulp(cold)
