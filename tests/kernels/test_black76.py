@@ -38,7 +38,7 @@ DERIVATIVES = {
 OPTIONS = [
     Option(60_000.0, strike, ttm, sigma, cp)
     for strike in (30_000.0, 54_321.0, 60_000.0, 66_000.0, 150_000.0)
-    for ttm, sigma in ((1 / 8760, 0.8), (0.1, 0.45), (1.0, 0.9))
+    for ttm, sigma in ((1 / 8760, 0.8), (0.1, 0.45), (1.0, 0.9), (4.0, 2.0))
     for cp in (1.0, -1.0)
 ]
 

@@ -145,6 +145,16 @@ def test_a_row_gives_the_same_bits_in_every_place_of_a_chain_of_any_length(run: 
             np.testing.assert_array_equal(part_codes, codes[rows])
 
 
+def test_the_six_greeks_alone_have_the_bits_of_the_fourteen() -> None:
+    options, premium = market(61)
+    table, codes = greeks(premium, options)
+    six, status = np.empty((6, 61)), np.empty(61, np.uint8)
+    forward, strike, ttm, sigma, cp = options
+    black76.first_greeks_chain(forward, strike, ttm, sigma, cp, six, status)
+    assert_same_bits(six, table[:6])
+    np.testing.assert_array_equal(status, codes)
+
+
 def test_one_option_gives_the_bits_of_its_row_in_a_chain() -> None:
     options, premium = market(200)
     vols, vol_codes = cold(premium, options)
