@@ -101,7 +101,7 @@ def price(
 
     The intrinsic value at ttm = 0 or sigma = 0 (status AT_INTRINSIC); NaN after expiry and for bad input (BAD_INPUT).
     """
-    if not status and columns.one_option(forward, strike, ttm, sigma, cp, discount):
+    if not status and columns.one_option(forward, strike, ttm, sigma, discount, cp):
         usable = discount if 0.0 < discount < math.inf else math.nan
         return float(usable * black76.price(forward, strike, ttm, sigma, columns.sign(cp)))
     return columns.priced(black76.price_chain, (forward, strike, ttm, sigma), cp, discount, status)
@@ -141,9 +141,10 @@ def implied_vol(
     0 at the intrinsic value (AT_INTRINSIC), NaN below it (BELOW_INTRINSIC), NaN from discount·F (call) or discount·K
     (put) on (ABOVE_MAX), NaN for NaN, infinite or non-positive input (BAD_INPUT).
     """
-    if columns.one_option(premium, forward, strike, ttm, cp, discount):
-        usable = premium / discount if 0.0 < discount < math.inf else math.nan
-        sigma, code = solver.implied_vol(usable, forward, strike, ttm, columns.sign(cp))
+    if columns.one_option(premium, forward, strike, ttm, discount, cp):
+        if discount != 1.0:
+            premium = premium / discount if 0.0 < discount < math.inf else math.nan
+        sigma, code = solver.implied_vol(premium, forward, strike, ttm, columns.sign(cp))
         return (sigma, KernelStatus(code)) if status else sigma
     return columns.solved(solver.implied_vol_chain, premium, (forward, strike, ttm), cp, discount, status)
 
@@ -181,7 +182,7 @@ def greeks(
 
     At ttm = 0 or sigma = 0 they are limits (AT_INTRINSIC), NaN where a limit diverges: gamma at K = F and ttm = 0.
     """
-    if not status and columns.one_option(forward, strike, ttm, sigma, cp, discount):
+    if not status and columns.one_option(forward, strike, ttm, sigma, discount, cp):
         usable = discount if 0.0 < discount < math.inf else math.nan
         one = black76.greeks(forward, strike, ttm, sigma, columns.sign(cp))
         return Greeks(*(float(usable * value) for value in one))

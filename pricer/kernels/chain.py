@@ -75,16 +75,18 @@ def quote_ivs(
     found = scratch[5, :n]
     direct_vols(scratch[0, :n], scratch[1, :n], scratch[2, :n], scratch[3, :n], scratch[4, :n], found)
     searched = 0
-    for at in range(n):
-        row, j = rows[at // 3], at % 3
-        premium, f, k, t, c = scratch[0, at], scratch[1, at], scratch[2, at], scratch[3, at], scratch[4, at]
-        sigma, code = found[at], OK
-        if sigma != sigma:
-            sigma, code = bracketed_vol(premium, f, k, t, c)
-            searched += code == OK
-        if code == OK and says_nothing(premium, f, k, t, c, sigma, settlement.premium_to_quote(tick[row], f, inverse)):
-            code = LOW_VEGA
-        values[j, row], status[j, row] = sigma, code
+    for i in range(count):
+        row = rows[i]
+        step = settlement.premium_to_quote(tick[row], forward[row], inverse)
+        for j in range(3):
+            at = 3 * i + j
+            premium, sigma, code = scratch[0, at], found[at], OK
+            if sigma != sigma:
+                sigma, code = bracketed_vol(premium, forward[row], strike[row], ttm[row], cp[row])
+                searched += code == OK
+            if code == OK and says_nothing(premium, forward[row], strike[row], ttm[row], cp[row], sigma, step):
+                code = LOW_VEGA
+            values[j, row], status[j, row] = sigma, code
     return searched
 
 
