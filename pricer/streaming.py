@@ -116,6 +116,7 @@ class LiveStream:
         record: RecordingWriter | None = None,
     ) -> None:
         self.stats: Counter[str] = Counter()
+        self.engine_counters = engine.counters
         self.feed_counters: Counter[str] = Counter()  # the feed's own: "attempts", "connections", "closed.<reason>"
         self._recorder = None if record is None else Recorder(record, self.stats)
         self.latencies = Latencies()

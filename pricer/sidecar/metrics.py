@@ -42,6 +42,7 @@ class Measured(Protocol):
 
     stats: Counts[str]
     feed_counters: Counts[str]
+    engine_counters: Counts[str]
     latencies: Ring
 
 
@@ -181,6 +182,10 @@ def _measured(source: Measured) -> Iterable[Metric]:
     )
     yield CounterMetricFamily("volstream_feed_attempts", "Connections tried", value=feed["attempts"])
     yield CounterMetricFamily("volstream_feed_connections", "Connections made", value=feed["connections"])
+    engine = CounterMetricFamily("volstream_engine", "What the engine dropped or solved the slow way", labels=["what"])
+    for what, count in sorted(source.engine_counters.copy().items()):
+        engine.add_metric([what], count)
+    yield engine
     lost = CounterMetricFamily("volstream_feed_lost", "Connections lost or not made", labels=["reason"])
     for key, count in sorted(feed.copy().items()):
         word, _, reason = key.partition(".")

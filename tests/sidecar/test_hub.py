@@ -275,6 +275,7 @@ def test_a_source_that_counts_is_measured() -> None:
     assert 'volstream_frame_to_snapshot_seconds{quantile="1"} 0.004' in text
     assert "volstream_frames_total 7.0" in text
     assert 'volstream_feed_lost_total{reason="reset"} 2.0' in text
+    assert 'volstream_engine_total{what="fallback_iv"} 7.0' in text
     assert "volstream_feed_connections_total 3.0" in text
 
 
@@ -286,6 +287,7 @@ class MeasuredSource:
         self.subscribe = source.subscribe
         self.stats = Counter(frames=7)
         self.feed_counters = Counter({"connections": 3, "closed.reset": 2})
+        self.engine_counters = Counter({"fallback_iv": 7})
         self.latencies = Latencies()
         self.latencies.add(4_000_000)
 
