@@ -17,7 +17,7 @@ import pricer
 from pricer.simulator.venues.deribit import DeribitServer
 
 OPTION_COINS = 10.0  # short this many calls and puts
-BAND_USD = 5_000.0  # hedge when the exposure has moved by more than this
+BAND_USD = 500.0  # hedge when the exposure has moved by more than this
 CONTRACT_USD = 10.0  # the perpetual trades in multiples of 10 USD
 
 
