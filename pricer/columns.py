@@ -20,6 +20,9 @@ Sign: TypeAlias = str | float  # ±1 or a word
 Signs: TypeAlias = Any  # either of them, or an array-like of them
 Chain: TypeAlias = Callable[..., None]
 
+# Up to this discount no number of any kernel leaves the doubles; over it each is looked at.
+SAFE_DISCOUNT = 1e15
+
 _WORDS = {"call": 1.0, "c": 1.0, "put": -1.0, "p": -1.0}
 _NUMBERS = {1.0: 1.0, -1.0: -1.0}
 # By the very type: True is no sign, though it equals 1.
@@ -120,8 +123,11 @@ def shaped_codes(codes: Codes, shape: tuple[int, ...]) -> Codes | KernelStatus:
 
 
 def _discount(out: Floats, codes: Codes, discount: Floats) -> None:
-    """`out` times discount in place; a discount that is not positive and finite is bad input."""
+    """`out` times discount in place; one that is not positive and finite, or leaves the doubles, is bad input."""
     bad = ~((discount > 0.0) & (discount < np.inf))
     with np.errstate(over="ignore"):
         out *= np.where(bad, np.nan, discount)
+    if (discount > SAFE_DISCOUNT).any():
+        bad |= np.isinf(out.reshape(-1, len(discount))).any(axis=0)
+        out[..., bad] = np.nan
     codes[bad] = BAD_INPUT

@@ -39,9 +39,9 @@ def price(
     status: bool = False,
 ) -> Any:
     """The premium; at ttm = 0 or sigma = 0 the discounted intrinsic value, with AT_INTRINSIC."""
-    shifted, otm, intrinsic, _ = _out_of_the_money(forward, strike, shift, cp)
+    shifted, otm, exercise, _ = _out_of_the_money(forward, strike, shift, cp, discount)
     found, codes = pricing.price(*shifted, ttm, sigma, otm, discount, status=True)
-    value = _plain(found + np.asarray(discount) * intrinsic)
+    value = _plain(found + exercise)
     return (value, codes) if status else value
 
 
@@ -61,7 +61,7 @@ def implied_vol(
     0 at the intrinsic value (AT_INTRINSIC), NaN below it (BELOW_INTRINSIC), NaN from discount·(F + shift) (call) or
     discount·(K + shift) (put) on (ABOVE_MAX), NaN for NaN, infinite, or F + shift or K + shift ≤ 0 (BAD_INPUT).
     """
-    shifted, otm, intrinsic, lost = _out_of_the_money(forward, strike, shift, cp)
+    shifted, otm, intrinsic, lost = _out_of_the_money(forward, strike, shift, cp, 1.0)
     with np.errstate(all="ignore"):
         over = columns.undiscounted(premium, discount) - intrinsic
         time_value = np.where(over > 0.0, over - lost, over)
@@ -84,34 +84,36 @@ def greeks(
 
     Limits are those of `pricer.greeks`.
     """
-    shifted, otm, intrinsic, _ = _out_of_the_money(forward, strike, shift, cp)
+    shifted, otm, exercise, _ = _out_of_the_money(forward, strike, shift, cp, discount)
     found, codes = pricing.greeks(*shifted, ttm, sigma, otm, discount, status=True)
     # Call minus put is discount·(F − K), which moves these three alone.
-    exercise = np.asarray(discount) * intrinsic
-    moved = replace(
-        found,
-        price=_plain(found.price + exercise),
-        delta=_plain(found.delta + np.asarray(discount) * 0.5 * (columns.signs(cp) - otm)),
-        rho=_plain(found.rho - np.asarray(ttm) * exercise),
-    )
+    with np.errstate(all="ignore"):  # bad rows
+        moved = replace(
+            found,
+            price=_plain(found.price + exercise),
+            delta=_plain(found.delta + np.asarray(discount, float) * 0.5 * (columns.signs(cp) - otm)),
+            rho=_plain(found.rho - np.asarray(ttm, float) * exercise),
+        )
     return (moved, codes) if status else moved
 
 
 def _out_of_the_money(
-    forward: ArrayLike, strike: ArrayLike, shift: ArrayLike, cp: Signs
+    forward: ArrayLike, strike: ArrayLike, shift: ArrayLike, cp: Signs, discount: ArrayLike
 ) -> tuple[tuple[Floats, Floats], Floats, Floats, Floats]:
-    """Shifted forward and strike, the sign of the out-of-the-money option, the intrinsic value of the one asked for,
-    and what rounding took from that: cp·(F − K) is their sum exactly (T. J. Dekker's sum, 1971)."""
-    f, k, a = (np.asarray(value, float) for value in (forward, strike, shift))
+    """Shifted forward and strike, the sign of the out-of-the-money option, discount times the intrinsic value of the
+    one asked for, and what rounding took from that: cp·(F − K) is their sum exactly (T. J. Dekker's sum, 1971), where
+    discount is 1. The forward is NaN, bad input, where that is no number."""
+    f, k, a, d = (np.asarray(value, float) for value in (forward, strike, shift, discount))
     signs = columns.signs(cp)
     with np.errstate(all="ignore"):
         difference = f - k
         minus_k = difference - f
         lost = (f - (difference - minus_k)) - (k + minus_k)
         in_the_money = signs * difference > 0.0
-        intrinsic = np.where(in_the_money, signs * difference, 0.0)
+        exercise = d * np.where(in_the_money, signs * difference, 0.0)
         rounding = np.where(in_the_money, signs * lost, 0.0)
-        return (f + a, k + a), np.where(f > k, -1.0, 1.0) * np.abs(signs), intrinsic, rounding
+        shifted = np.where(np.isfinite(exercise), f + a, np.nan), k + a
+        return shifted, np.where(f > k, -1.0, 1.0) * np.abs(signs), exercise, rounding
 
 
 def _plain(value: Any) -> Any:

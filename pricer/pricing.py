@@ -101,9 +101,9 @@ def price(
 
     The intrinsic value at ttm = 0 or sigma = 0 (status AT_INTRINSIC); NaN after expiry and for bad input (BAD_INPUT).
     """
-    if not status and columns.one_option(forward, strike, ttm, sigma, discount, cp):
-        usable = discount if 0.0 < discount < math.inf else math.nan
-        return float(usable * black76.price(forward, strike, ttm, sigma, columns.sign(cp)))
+    one = not status and columns.one_option(forward, strike, ttm, sigma, discount, cp)
+    if one and 0.0 < discount <= columns.SAFE_DISCOUNT:
+        return float(discount * black76.price(forward, strike, ttm, sigma, columns.sign(cp)))
     return columns.priced(black76.price_chain, (forward, strike, ttm, sigma), cp, discount, status)
 
 
@@ -143,7 +143,8 @@ def implied_vol(
     """
     if columns.one_option(premium, forward, strike, ttm, discount, cp):
         if discount != 1.0:
-            premium = premium / discount if 0.0 < discount < math.inf else math.nan
+            # NumPy's doubles would warn of a quotient that overflows, and it is bad input like any other.
+            premium = float(premium) / float(discount) if 0.0 < discount < math.inf else math.nan
         sigma, code = solver.implied_vol(premium, forward, strike, ttm, columns.sign(cp))
         return (sigma, KernelStatus(code)) if status else sigma
     return columns.solved(solver.implied_vol_chain, premium, (forward, strike, ttm), cp, discount, status)
@@ -182,10 +183,10 @@ def greeks(
 
     At ttm = 0 or sigma = 0 they are limits (AT_INTRINSIC), NaN where a limit diverges: gamma at K = F and ttm = 0.
     """
-    if not status and columns.one_option(forward, strike, ttm, sigma, discount, cp):
-        usable = discount if 0.0 < discount < math.inf else math.nan
-        one = black76.greeks(forward, strike, ttm, sigma, columns.sign(cp))
-        return Greeks(*(float(usable * value) for value in one))
+    one = not status and columns.one_option(forward, strike, ttm, sigma, discount, cp)
+    if one and 0.0 < discount <= columns.SAFE_DISCOUNT:
+        row = black76.greeks(forward, strike, ttm, sigma, columns.sign(cp))
+        return Greeks(*(float(discount * value) for value in row))
     inputs = forward, strike, ttm, sigma
     found, codes = columns.derived(black76.greeks_chain, len(black76.GREEKS), inputs, cp, discount)
     return (Greeks(*found), codes) if status else Greeks(*found)

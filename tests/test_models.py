@@ -306,7 +306,24 @@ def test_discount_multiplies_every_number_and_a_bad_one_is_bad_input(model: Mode
     assert model.price(*row, 0.5) == pytest.approx(0.5 * model.price(*row), rel=1e-15)
     assert model.implied_vol(half.price, 100.0, 90.0, 0.5, 1, 0.5) == pytest.approx(row[3], rel=1e-12)
     for bad in (0.0, -0.5, math.nan, math.inf):
-        assert math.isnan(model.price(*row, bad))
+        for strike, cp in ((90.0, 1), (110.0, 1), (90.0, -1), (110.0, -1)):
+            assert math.isnan(model.price(100.0, strike, *row[2:4], cp, bad))
+            assert all(map(math.isnan, dataclasses.astuple(model.greeks(100.0, strike, *row[2:4], cp, bad))))
         sigma, status = model.implied_vol(half.price, 100.0, 90.0, 0.5, 1, bad, status=True)
         assert math.isnan(sigma)
         assert status is KernelStatus.BAD_INPUT
+
+
+@on_the_forward
+def test_a_discount_that_takes_a_number_out_of_the_doubles_is_bad_input(model: Model) -> None:
+    for strike in (90.0, 110.0):
+        row = (100.0, strike, 0.5, model.sigmas[0], 1)
+        discounts = [2.0, 1.7e308]
+        price, status = model.price(*row, discounts, status=True)
+        assert status.tolist() == [KernelStatus.OK, KernelStatus.BAD_INPUT]
+        assert np.isnan(price).tolist() == [False, True]
+        greeks, status = model.greeks(*row, discounts, status=True)
+        assert status.tolist() == [KernelStatus.OK, KernelStatus.BAD_INPUT]
+        assert np.isnan(dataclasses.astuple(greeks)).all(axis=0).tolist() == [False, True]
+        assert math.isnan(model.price(*row, 1.7e308))
+        assert math.isnan(model.greeks(*row, 1.7e308).rho)

@@ -105,6 +105,11 @@ def test_an_impossible_discount_is_bad_input(discount: float) -> None:
         assert status == KernelStatus.BAD_INPUT
 
 
+def test_a_premium_that_overflows_over_its_discount_is_bad_input_without_a_warning() -> None:
+    huge, small = np.float64(1e300), np.float64(1e-300)
+    assert pricer.implied_vol(huge, 100.0, 105.0, 0.5, 1, small, status=True)[1] is KernelStatus.BAD_INPUT
+
+
 def test_M01_bad_rows_are_nan_with_a_status_and_nothing_raises() -> None:
     premium = np.array([25.0, 20.0, 19.9, 120.0, 100.0, math.nan, -1.0])
     sigma, status = pricer.implied_vol(premium, 100.0, 80.0, 0.5, "call", status=True)
