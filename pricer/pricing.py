@@ -202,11 +202,12 @@ def iv_error(tick: Any, forward: Any, strike: Any, ttm: Any, sigma: Any, discoun
     """The error bar of an implied volatility: how far one `tick` of premium (in quote currency) moves it, tick/vega.
 
     To first order; from about sigma on, the premium says nothing about the volatility. NaN where vega is zero (far in a
-    wing, at expiry) and for bad input.
+    wing, at expiry) and for bad input, such as a tick that is negative.
     """
+    step = np.asarray(tick, float)
     vega = np.asarray(greeks(forward, strike, ttm, sigma, 1, discount).vega)
     with np.errstate(all="ignore"):
-        found = np.where(vega > 0.0, np.asarray(tick, float) / vega, np.nan)
+        found = np.where((vega > 0.0) & (step >= 0.0) & (step < np.inf), step / vega, np.nan)
     return found if found.ndim else float(found)
 
 

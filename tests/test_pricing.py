@@ -201,6 +201,9 @@ def test_M03_the_error_bar_is_one_tick_over_vega_and_absent_without_vega() -> No
     bars = pricer.iv_error(0.001, 100.0, [100.0, 1e9, math.nan], [0.25, 0.25, 0.25], 0.4, discount=0.5)
     assert bars[0] > 0.0
     assert np.isnan(bars[1:]).all()
+    ticks = pricer.iv_error([0.0, -0.001, math.inf, math.nan], 100.0, 100.0, 0.25, 0.4)
+    assert ticks[0] == 0.0
+    assert np.isnan(ticks[1:]).all()
 
 
 def test_warmup_is_public_and_reports() -> None:
