@@ -101,9 +101,10 @@ def time_value(x: float, s: float) -> float:
 def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: float) -> tuple[float, int]:
     """(sigma, status) of an undiscounted premium: the normal volatility, to round-off over the whole domain.
 
-    0.0 with AT_INTRINSIC for a premium equal to max(cp·(F − K), 0) as rounded to a double; NaN with BELOW_INTRINSIC
-    one unit in the last place under it; NaN with ABOVE_MAX where sigma would leave the domain (the normal model has no
-    other upper bound); NaN with BAD_INPUT for NaN, infinities, and a ttm that is not positive.
+    0.0 with AT_INTRINSIC for a premium equal to max(cp·(F − K), 0) as rounded to a double (or whose volatility is
+    under the smallest double: 5e-324 at K = F and ttm = 1e10); NaN with BELOW_INTRINSIC one unit in the last place
+    under it; NaN with ABOVE_MAX where sigma would leave the domain (the normal model has no other upper bound); NaN
+    with BAD_INPUT for NaN, infinities, and a ttm that is not positive.
     """
     if not (
         abs(forward) <= MOST
@@ -122,7 +123,7 @@ def implied_vol(premium: float, forward: float, strike: float, ttm: float, cp: f
     sigma = total_deviation(value, abs(forward - strike)) / math.sqrt(ttm)
     if sigma > MOST:
         return math.nan, ABOVE_MAX
-    return sigma, OK
+    return sigma, OK if sigma > 0.0 else AT_INTRINSIC
 
 
 @kernel

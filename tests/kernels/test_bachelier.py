@@ -130,10 +130,15 @@ def test_every_premium_over_intrinsic_has_a_volatility(
         assert (sigma, status) == (0.0, KernelStatus.AT_INTRINSIC)
     elif status == KernelStatus.ABOVE_MAX:
         assert math.isnan(sigma)
-        assert premium - intrinsic > 0.39e100
+        assert price(forward, strike, 1.0, 1e100, cp) < premium * (1.0 + 1e-12)
     else:
         assert status == KernelStatus.OK
         assert sigma > 0.0
+
+
+def test_a_volatility_under_the_smallest_double_is_none() -> None:
+    assert implied_vol(5e-324, 100.0, 100.0, 1e10, 1.0) == (0.0, KernelStatus.AT_INTRINSIC)
+    assert implied_vol(5e-324, 100.0, 100.0, 1.0, 1.0)[1] == KernelStatus.OK
 
 
 def test_an_independent_library_agrees() -> None:
