@@ -143,7 +143,8 @@ def price(
     options = _Options(*columns)
     european = options.european
     out, codes = np.empty(len(european)), np.empty(len(european), np.uint8)
-    out[european], codes[european] = _european_price(options.of(european))
+    s, k, t, v, r, q, c = options.of(european)
+    out[european], codes[european] = bsm.price(s, k, t, v, c, r, q, status=True)
     values, codes[~european] = _values(options.of(~european), 1)
     out[~european] = values[0]
     return (shaped(out, shape), shaped_codes(codes, shape)) if status else shaped(out, shape)
@@ -240,15 +241,16 @@ def greeks(
 ) -> Any:
     """The fourteen Greeks in the spot, named and signed as those of `pricer.bsm`.
 
-    At ttm = 0 or sigma = 0 they are limits (AT_INTRINSIC), NaN where a limit diverges or is not known.
+    At ttm = 0 or sigma = 0 they are limits (AT_INTRINSIC), NaN where a limit diverges or is not known. Where only a
+    difference in sigma or rate could not be had (NO_CONVERGENCE) what is made of it is NaN, and the price is not.
     """
     shape, columns = rows(spot, strike, ttm, sigma, rate, dividend_yield, signs(cp))
     options = _Options(*columns)
     european = options.european
     out, codes = np.empty((len(Greeks.__dataclass_fields__), len(european))), np.empty(len(european), np.uint8)
-    _, codes[european] = _european_price(options.of(european))
     s, k, t, v, r, q, c = options.of(european)
-    out[:, european] = astuple(bsm.greeks(s, k, t, v, c, r, q))
+    carried, codes[european] = bsm.greeks(s, k, t, v, c, r, q, status=True)
+    out[:, european] = astuple(carried)
     out[:, ~european], codes[~european] = _greeks(options.of(~european))
     found = Greeks(*(shaped(row, shape) for row in out))
     return (found, shaped_codes(codes, shape)) if status else found
@@ -261,12 +263,6 @@ def _values(options: _Options, orders: int) -> tuple[Floats, Codes]:
     s, k, t, v, r, q, c = (frozen(np.ascontiguousarray(column)) for column in options)
     values_chain(s, k, t, v, r, q, c, orders, workspace(), out, codes)
     return out.T, codes
-
-
-def _european_price(options: _Options) -> tuple[Floats, Codes]:
-    forward, discount = options.forward, options.discount
-    out, codes = pricing.price(forward, options.strike, options.ttm, options.sigma, options.cp, discount, status=True)
-    return out, codes
 
 
 def _greeks(options: _Options) -> tuple[Floats, Codes]:

@@ -58,9 +58,33 @@ def price(
     rate: ArrayLike = 0.0,
     dividend_yield: ArrayLike = 0.0,
 ) -> Floats: ...
-def price(spot: Any, strike: Any, ttm: Any, sigma: Any, cp: Signs, rate: Any = 0.0, dividend_yield: Any = 0.0) -> Any:
+@overload
+def price(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    ttm: ArrayLike,
+    sigma: ArrayLike,
+    cp: Signs,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+    *,
+    status: Literal[True],
+) -> tuple[Any, Any]: ...
+def price(
+    spot: Any,
+    strike: Any,
+    ttm: Any,
+    sigma: Any,
+    cp: Signs,
+    rate: Any = 0.0,
+    dividend_yield: Any = 0.0,
+    *,
+    status: bool = False,
+) -> Any:
     """The premium today, exp(−r·ttm)·V at the forward; at ttm = 0 the intrinsic value, at sigma = 0 its limit."""
     carried = _carried(spot, ttm, rate, dividend_yield)
+    if status:
+        return pricing.price(carried.forward, strike, ttm, sigma, cp, carried.discount, status=True)
     return pricing.price(carried.forward, strike, ttm, sigma, cp, carried.discount)
 
 
@@ -122,32 +146,53 @@ def greeks(
     rate: ArrayLike = 0.0,
     dividend_yield: ArrayLike = 0.0,
 ) -> Greeks[Floats]: ...
+@overload
 def greeks(
-    spot: Any, strike: Any, ttm: Any, sigma: Any, cp: Signs, rate: Any = 0.0, dividend_yield: Any = 0.0
-) -> Greeks[Any]:
+    spot: ArrayLike,
+    strike: ArrayLike,
+    ttm: ArrayLike,
+    sigma: ArrayLike,
+    cp: Signs,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+    *,
+    status: Literal[True],
+) -> tuple[Greeks[Any], Any]: ...
+def greeks(
+    spot: Any,
+    strike: Any,
+    ttm: Any,
+    sigma: Any,
+    cp: Signs,
+    rate: Any = 0.0,
+    dividend_yield: Any = 0.0,
+    *,
+    status: bool = False,
+) -> Any:
     """The fourteen Greeks in the spot, by the formulas above; limits as `pricer.greeks` gives them."""
     forward, discount, e, r, q = _carried(spot, ttm, rate, dividend_yield)
-    f = pricing.greeks(forward, strike, ttm, sigma, cp)
+    f, codes = pricing.greeks(forward, strike, ttm, sigma, cp, discount, status=True)  # D is in them all
     years = np.asarray(ttm, float)
     with np.errstate(all="ignore"):  # as in _carried
         drift = (r - q) * forward
         found = {
-            "price": discount * f.price,
-            "delta": discount * e * f.delta,
-            "gamma": discount * e**2 * f.gamma,
-            "vega": discount * f.vega,
-            "theta": discount * (r * f.price - drift * f.delta + f.theta),
-            "rho": discount * years * (forward * f.delta - f.price),
-            "vanna": discount * e * f.vanna,
-            "volga": discount * f.volga,
-            "charm": discount * e * (q * f.delta - drift * f.gamma + f.charm),
-            "veta": discount * (r * f.vega - drift * f.vanna + f.veta),
-            "speed": discount * e**3 * f.speed,
-            "zomma": discount * e**2 * f.zomma,
-            "color": discount * e**2 * ((2.0 * q - r) * f.gamma - drift * f.speed + f.color),
-            "ultima": discount * f.ultima,
+            "price": f.price,
+            "delta": e * f.delta,
+            "gamma": e**2 * f.gamma,
+            "vega": f.vega,
+            "theta": r * f.price - drift * f.delta + f.theta,
+            "rho": years * (forward * f.delta - f.price),
+            "vanna": e * f.vanna,
+            "volga": f.volga,
+            "charm": e * (q * f.delta - drift * f.gamma + f.charm),
+            "veta": r * f.vega - drift * f.vanna + f.veta,
+            "speed": e**3 * f.speed,
+            "zomma": e**2 * f.zomma,
+            "color": e**2 * ((2.0 * q - r) * f.gamma - drift * f.speed + f.color),
+            "ultima": f.ultima,
         }
-    return Greeks(**{name: value if np.ndim(value) else float(value) for name, value in found.items()})
+    moved = Greeks(**{name: value if np.ndim(value) else float(value) for name, value in found.items()})
+    return (moved, codes) if status else moved
 
 
 def _carried(spot: ArrayLike, ttm: ArrayLike, rate: ArrayLike, dividend_yield: ArrayLike) -> _Carried:

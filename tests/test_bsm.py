@@ -95,6 +95,15 @@ def test_bad_rows_are_nan_with_a_status_and_nothing_raises() -> None:
         assert math.isnan(bsm.greeks(100.0, 90.0, 1.0, 0.2, 1, rate).price)
 
 
+@pytest.mark.parametrize("rate", [-1000.0, 1000.0])
+def test_a_discount_that_is_zero_or_infinite_is_bad_input_for_price_and_greeks_alike(rate: float) -> None:
+    row = (100.0, 90.0, 1.0, 0.2, 1, rate, rate)  # at this yield the forward is the spot
+    assert math.isnan(bsm.price(*row))
+    found, status = bsm.greeks(*row, status=True)
+    assert status is KernelStatus.BAD_INPUT
+    assert all(map(math.isnan, dataclasses.astuple(found)))
+
+
 def test_at_expiry_the_price_is_intrinsic() -> None:
     assert bsm.price(100.0, 90.0, 0.0, 0.2, "call", 0.05) == 10.0
     assert bsm.greeks(100.0, 90.0, 0.0, 0.2, "call", 0.05).delta == 1.0

@@ -268,6 +268,23 @@ def test_M05_bad_input_is_nan_everywhere_with_a_status(model: Model, place: int,
 
 
 @every_model
+def test_price_and_greeks_say_what_they_are(model: Model) -> None:
+    x, sigma = model.underlyings[0], model.sigmas[0]
+    rows = (x, 90.0, [0.5, 0.0, -0.5], sigma, 1)
+    wanted = [KernelStatus.OK, KernelStatus.AT_INTRINSIC, KernelStatus.BAD_INPUT]
+    price, codes = model.price(*rows, status=True)
+    assert (codes.tolist(), np.isnan(price).tolist()) == (wanted, [False, False, True])
+    found, codes = model.greeks(*rows, status=True)
+    assert (codes.tolist(), np.isnan(found.delta).tolist()) == (wanted, [False, False, True])
+    for number, status in (
+        model.price(x, 90.0, 0.5, sigma, 1, status=True),
+        model.implied_vol(15.0, x, 90.0, 0.5, 1, status=True),
+    ):
+        assert type(number) is float
+        assert status is KernelStatus.OK
+
+
+@every_model
 def test_after_expiry_there_is_no_value(model: Model) -> None:
     assert math.isnan(model.price(100.0, 90.0, -1e-9, model.sigmas[0], 1))
 
