@@ -124,15 +124,17 @@ def test_in_the_far_wings_and_at_great_volatility_everything_is_finite() -> None
             found = digital.greeks(100.0, strike, 1.0, sigma, cp)
             assert all(math.isfinite(value) for value in dataclasses.astuple(found))
             assert 0.0 <= found.price <= 1.0
+            steep = digital.greeks(100.0, strike, 1.0, sigma, cp, skew=1e14 / strike, payoff="asset")
+            assert all(math.isfinite(value) for value in dataclasses.astuple(steep))
     assert digital.price(100.0, 100.0, 1.0, 50.0, "put") == 1.0
 
 
 def test_bad_rows_are_nan_with_a_status_and_arrays_broadcast() -> None:
-    skews = np.array([0.0, math.nan, math.inf])
+    skews = np.array([0.0, math.nan, math.inf, -1e300])
     price, status = digital.price([[100.0], [-1.0]], 90.0, 0.5, 0.2, "call", skew=skews, status=True)
-    assert price.shape == status.shape == (2, 3)
-    assert np.isfinite(price).tolist() == [[True, False, False], [False, False, False]]
-    assert status.tolist() == [[KernelStatus.OK, *[KernelStatus.BAD_INPUT] * 2], [KernelStatus.BAD_INPUT] * 3]
+    assert price.shape == status.shape == (2, 4)
+    assert np.isfinite(price).tolist() == [[True, False, False, False], [False] * 4]
+    assert status.tolist() == [[KernelStatus.OK, *[KernelStatus.BAD_INPUT] * 3], [KernelStatus.BAD_INPUT] * 4]
     assert type(digital.price(100.0, 90.0, 0.5, 0.2, "put")) is float
     assert math.isnan(digital.price(100.0, 90.0, 0.5, 0.2, "put", 0.0))
 

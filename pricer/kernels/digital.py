@@ -11,8 +11,9 @@ skew = dsigma/dK,
 (J. Gatheral, "The Volatility Surface", 2006, chapter 8), and the Greeks here hold sigma and skew of the strike fixed.
 Without the skew a digital of a steep smile is some per cent wrong. Where the skew admits arbitrage B may leave [0, 1].
 
-Domain and statuses are those of `black76`. At expiry or zero volatility B is 0 or 1, and at K = F one half, the limit
-of s → 0 there (AT_INTRINSIC); which side of the strike a settlement pays is the contract's own rule.
+Domain and statuses are those of `black76`; the smile's slope against the strike's logarithm, skew·K, goes up to 1e15,
+so that every result but a diverging limit is finite. At expiry or zero volatility B is 0 or 1, and at K = F one half,
+the limit of s → 0 there (AT_INTRINSIC); which side of the strike a settlement pays is the contract's own rule.
 """
 
 from __future__ import annotations
@@ -35,6 +36,17 @@ Six = tuple[float, float, float, float, float, float]
 # What `greeks` gives, in this order.
 DIGITAL_GREEKS = ("price", "delta", "gamma", "vega", "theta", "rho")
 
+# Of skew·strike.
+MOST_SLOPE = 1e15
+
+
+@kernel
+def row_status(forward: float, strike: float, ttm: float, sigma: float, skew: float, cp: float) -> int:
+    """`black76.row_status`, and BAD_INPUT for a skew outside the domain."""
+    if not abs(skew) * strike <= MOST_SLOPE:  # so that NaN fails
+        return BAD_INPUT
+    return int(black76.row_status(forward, strike, ttm, sigma, cp))
+
 
 @kernel
 def greeks(forward: float, strike: float, ttm: float, sigma: float, skew: float, cp: float, asset: bool) -> Six:
@@ -43,7 +55,7 @@ def greeks(forward: float, strike: float, ttm: float, sigma: float, skew: float,
     theta is minus the ttm-derivative at fixed forward, sigma and skew. NaN outside the domain and where a limit
     diverges.
     """
-    if black76.row_status(forward, strike, ttm, sigma, cp) == BAD_INPUT or not abs(skew) < math.inf:
+    if row_status(forward, strike, ttm, sigma, skew, cp) == BAD_INPUT:
         nan = math.nan
         return nan, nan, nan, nan, nan, nan
     value, delta, gamma, vega, theta = flat(forward, strike, ttm, sigma, cp)
@@ -106,9 +118,7 @@ def greeks_chain(
     """`greeks` of each row i into `out[:, i]`, six rows; `asset` is 1.0 for asset or nothing, 0.0 for cash."""
     for i in range(out.shape[1]):
         row = greeks(forward[i], strike[i], ttm[i], sigma[i], skew[i], cp[i], asset[i] != 0.0)
-        status[i] = black76.row_status(forward[i], strike[i], ttm[i], sigma[i], cp[i])
-        if not abs(skew[i]) < math.inf:
-            status[i] = BAD_INPUT
+        status[i] = row_status(forward[i], strike[i], ttm[i], sigma[i], skew[i], cp[i])
         for j in range(6):
             out[j, i] = row[j]
 
