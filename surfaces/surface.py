@@ -4,6 +4,9 @@ A surface is a value. An update gives a new one that shares all untouched slices
 
 Between two expiries total variance is linear in ttm at equal k, which keeps calendar order (not always g >= 0). Before
 the first and after the last expiry sigma(k) stays that of the nearest one.
+
+An argument called `expiry` is a time to maturity in years (a float) or the index of a slice (an int), which stands for
+that slice's ttm: `surface.smile(1.0)` is the smile at one year, `surface.smile(1)` that of the second slice.
 """
 
 from __future__ import annotations
@@ -12,18 +15,21 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from pricer.conventions import NO_REASON, Reason, Status
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
+from pricer.surfaces.between import BetweenSmile
 from pricer.surfaces.chain import fit_chain
 from pricer.surfaces.quotes import Selection, SliceQuotes, select
 from pricer.surfaces.slices import DETERMINED, NO_CERTIFICATE, POOR_LOSS, SliceProblem, SurfaceSlice, fit_slice
-from pricer.surfaces.smile import Array, like_input
+from pricer.surfaces.smile import Array, Smile, like_input
 from pricer.surfaces.svi import SviSmile
+
+Expiry: TypeAlias = float | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,20 +149,41 @@ class VolSurface:
             return SurfaceDiagnostics(0, math.nan, math.nan, paths, excluded)
         return SurfaceDiagnostics(mids, inside / mids, math.sqrt(squares / mids), paths, excluded)
 
-    def forward(self, ttm: float) -> float:
-        """The forward at `ttm`: log-linear between expiries, constant outside; NaN for a surface without slices."""
+    def ttm(self, expiry: Expiry) -> float:
+        """The time to maturity that `expiry` stands for; IndexError where there is no such slice."""
+        return self.slices[expiry].ttm if isinstance(expiry, int | np.integer) else float(expiry)
+
+    def forward(self, expiry: Expiry) -> float:
+        """The forward at `expiry`: log-linear between expiries, constant outside; NaN for a surface without slices."""
         if not self.slices:
             return math.nan
+        ttm = self.ttm(expiry)
         times = [part.ttm for part in self.slices]
+        if ttm in times:
+            return self.slices[times.index(ttm)].forward  # itself, not the exponential of its logarithm
         return math.exp(float(np.interp(ttm, times, [math.log(part.forward) for part in self.slices])))
+
+    def smile(self, expiry: Expiry) -> Smile | None:
+        """The smile at `expiry`, between two expiries as `total_variance` has it; None where there is none."""
+        ttm = self.ttm(expiry)
+        parts = self._around(ttm)
+        if not parts or not 0.0 < ttm < math.inf:
+            return None
+        near, far = parts[0].smile, parts[-1].smile
+        assert near is not None
+        assert far is not None
+        if near is not far:
+            return BetweenSmile.of(near, far, ttm, self.forward(ttm))
+        return near if near.ttm == ttm else near.at(self.forward(ttm), ttm)
 
     def total_variance(self, k: npt.ArrayLike, ttm: float) -> Array:
         """w(k) at `ttm`; NaN where the surface has no smile or `ttm` is not positive."""
         k = np.asarray(k, dtype=np.float64)
         return like_input(self._total_variance(k.reshape(-1), ttm), k.shape)
 
-    def iv(self, strike: npt.ArrayLike, ttm: float) -> Array:
-        """Black volatility at (strike, ttm); NaN where there is none. `iv_status` says what it may be used for."""
+    def iv(self, strike: npt.ArrayLike, expiry: Expiry) -> Array:
+        """Black volatility at (strike, expiry); NaN where there is none. `iv_status` says what it may be used for."""
+        ttm = self.ttm(expiry)
         strikes = np.asarray(strike, dtype=np.float64)
         flat = strikes.reshape(-1)
         usable = flat > 0.0
@@ -165,8 +192,9 @@ class VolSurface:
             sigma = np.sqrt(self._total_variance(k, ttm) / ttm)
         return like_input(sigma, strikes.shape)
 
-    def iv_status(self, strike: float, ttm: float) -> tuple[Status, Reason]:
-        """Status and reasons of `iv(strike, ttm)`: the worse of its expiries, `EXTRAPOLATED` outside their quotes."""
+    def iv_status(self, strike: float, expiry: Expiry) -> tuple[Status, Reason]:
+        """Status and reasons of `iv(strike, expiry)`: the worse of its slices, `EXTRAPOLATED` outside their quotes."""
+        ttm = self.ttm(expiry)
         parts = self._around(ttm)
         if not parts or not (ttm > 0.0 and strike > 0.0):
             return Status.INVALID, Reason.FIT_UNDERDETERMINED if not parts else Reason.BAD_INPUT
