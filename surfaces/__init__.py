@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
+from pricer.surfaces.deltas import DeltaPoint, delta_of, strike_at_delta
 from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
@@ -16,6 +17,7 @@ SMILES = {"svi": SviSmile}
 __all__ = [
     "SMILES",
     "Certificate",
+    "DeltaPoint",
     "FitDiagnostics",
     "Role",
     "Selection",
@@ -28,7 +30,9 @@ __all__ = [
     "VolSurface",
     "check_butterfly",
     "check_calendar",
+    "delta_of",
     "iv_chain",
     "select",
+    "strike_at_delta",
     "warmup_calls",
 ]
