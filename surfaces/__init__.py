@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
 from pricer.surfaces.deltas import DeltaPoint, delta_of, strike_at_delta
+from pricer.surfaces.density import cumulative, quantile
 from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
@@ -30,8 +31,10 @@ __all__ = [
     "VolSurface",
     "check_butterfly",
     "check_calendar",
+    "cumulative",
     "delta_of",
     "iv_chain",
+    "quantile",
     "select",
     "strike_at_delta",
     "warmup_calls",
