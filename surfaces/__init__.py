@@ -5,6 +5,7 @@ from __future__ import annotations
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
 from pricer.surfaces.deltas import DeltaPoint, delta_of, strike_at_delta
 from pricer.surfaces.density import cumulative, quantile
+from pricer.surfaces.indices import variance_swap
 from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
@@ -37,5 +38,6 @@ __all__ = [
     "quantile",
     "select",
     "strike_at_delta",
+    "variance_swap",
     "warmup_calls",
 ]
