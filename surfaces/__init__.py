@@ -6,10 +6,11 @@ from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calend
 from pricer.surfaces.deltas import DeltaPoint, delta_of, strike_at_delta
 from pricer.surfaces.density import cumulative, quantile
 from pricer.surfaces.indices import variance_swap
+from pricer.surfaces.local_vol import LocalVolStatus
 from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
-from pricer.surfaces.surface import SurfaceDiagnostics, VolSurface
+from pricer.surfaces.surface import SurfaceDiagnostics, TermStructure, VolSurface
 from pricer.surfaces.svi import SviParams, SviSmile, iv_chain
 from pricer.surfaces.warm import warmup_calls
 
@@ -21,6 +22,7 @@ __all__ = [
     "Certificate",
     "DeltaPoint",
     "FitDiagnostics",
+    "LocalVolStatus",
     "Role",
     "Selection",
     "SliceQuotes",
@@ -29,6 +31,7 @@ __all__ = [
     "SurfaceSlice",
     "SviParams",
     "SviSmile",
+    "TermStructure",
     "VolSurface",
     "check_butterfly",
     "check_calendar",
