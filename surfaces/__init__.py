@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
+from pricer.surfaces.deltas import DeltaPoint, delta_of, strike_at_delta
+from pricer.surfaces.density import cumulative, quantile
+from pricer.surfaces.indices import variance_swap
+from pricer.surfaces.local_vol import LocalVolStatus
 from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
-from pricer.surfaces.surface import SurfaceDiagnostics, VolSurface
+from pricer.surfaces.surface import SurfaceDiagnostics, TermStructure, VolSurface
 from pricer.surfaces.svi import SviParams, SviSmile, iv_chain
 from pricer.surfaces.warm import warmup_calls
 
@@ -16,7 +20,9 @@ SMILES = {"svi": SviSmile}
 __all__ = [
     "SMILES",
     "Certificate",
+    "DeltaPoint",
     "FitDiagnostics",
+    "LocalVolStatus",
     "Role",
     "Selection",
     "SliceQuotes",
@@ -25,10 +31,16 @@ __all__ = [
     "SurfaceSlice",
     "SviParams",
     "SviSmile",
+    "TermStructure",
     "VolSurface",
     "check_butterfly",
     "check_calendar",
+    "cumulative",
+    "delta_of",
     "iv_chain",
+    "quantile",
     "select",
+    "strike_at_delta",
+    "variance_swap",
     "warmup_calls",
 ]

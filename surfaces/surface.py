@@ -4,6 +4,9 @@ A surface is a value. An update gives a new one that shares all untouched slices
 
 Between two expiries total variance is linear in ttm at equal k, which keeps calendar order (not always g >= 0). Before
 the first and after the last expiry sigma(k) stays that of the nearest one.
+
+An argument called `expiry` is a time to maturity in years (a float) or the index of a slice (an int), which stands for
+that slice's ttm: `surface.atm(1.0)` is the volatility at one year, `surface.atm(1)` that of the second slice.
 """
 
 from __future__ import annotations
@@ -12,18 +15,24 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from pricer.conventions import NO_REASON, Reason, Status
+from pricer.surfaces import deltas, indices
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
+from pricer.surfaces.between import BetweenSmile
 from pricer.surfaces.chain import fit_chain
+from pricer.surfaces.deltas import AtmConvention, DeltaConvention, DeltaPoint
+from pricer.surfaces.local_vol import LocalVolStatus, local_volatility
 from pricer.surfaces.quotes import Selection, SliceQuotes, select
 from pricer.surfaces.slices import DETERMINED, NO_CERTIFICATE, POOR_LOSS, SliceProblem, SurfaceSlice, fit_slice
-from pricer.surfaces.smile import Array, like_input
+from pricer.surfaces.smile import Array, Smile, like_input
 from pricer.surfaces.svi import SviSmile
+
+Expiry: TypeAlias = float | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,19 @@ class SurfaceDiagnostics:
     rmse: float
     paths: Mapping[str, int]
     excluded: Mapping[str, int]
+
+
+class TermStructure(NamedTuple):
+    """Figures at the money forward by expiry, one array each; NaN where an expiry has none.
+
+    `forward_vol` is from the expiry before, and for the first one from now.
+    """
+
+    ttm: Array
+    forward: Array
+    atm: Array
+    skew: Array
+    forward_vol: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,20 +165,41 @@ class VolSurface:
             return SurfaceDiagnostics(0, math.nan, math.nan, paths, excluded)
         return SurfaceDiagnostics(mids, inside / mids, math.sqrt(squares / mids), paths, excluded)
 
-    def forward(self, ttm: float) -> float:
-        """The forward at `ttm`: log-linear between expiries, constant outside; NaN for a surface without slices."""
+    def ttm(self, expiry: Expiry) -> float:
+        """The time to maturity that `expiry` stands for; IndexError where there is no such slice."""
+        return self.slices[expiry].ttm if isinstance(expiry, int | np.integer) else float(expiry)
+
+    def forward(self, expiry: Expiry) -> float:
+        """The forward at `expiry`: log-linear between expiries, constant outside; NaN for a surface without slices."""
         if not self.slices:
             return math.nan
+        ttm = self.ttm(expiry)
         times = [part.ttm for part in self.slices]
+        if ttm in times:
+            return self.slices[times.index(ttm)].forward  # itself, not the exponential of its logarithm
         return math.exp(float(np.interp(ttm, times, [math.log(part.forward) for part in self.slices])))
+
+    def smile(self, expiry: Expiry) -> Smile | None:
+        """The smile at `expiry`, between two expiries as `total_variance` has it; None where there is none."""
+        ttm = self.ttm(expiry)
+        parts = self._around(ttm)
+        if not parts or not 0.0 < ttm < math.inf:
+            return None
+        near, far = parts[0].smile, parts[-1].smile
+        assert near is not None
+        assert far is not None
+        if near is not far:
+            return BetweenSmile.of(near, far, ttm, self.forward(ttm))
+        return near if near.ttm == ttm else near.at(self.forward(ttm), ttm)
 
     def total_variance(self, k: npt.ArrayLike, ttm: float) -> Array:
         """w(k) at `ttm`; NaN where the surface has no smile or `ttm` is not positive."""
         k = np.asarray(k, dtype=np.float64)
         return like_input(self._total_variance(k.reshape(-1), ttm), k.shape)
 
-    def iv(self, strike: npt.ArrayLike, ttm: float) -> Array:
-        """Black volatility at (strike, ttm); NaN where there is none. `iv_status` says what it may be used for."""
+    def iv(self, strike: npt.ArrayLike, expiry: Expiry) -> Array:
+        """Black volatility at (strike, expiry); NaN where there is none. `iv_status` says what it may be used for."""
+        ttm = self.ttm(expiry)
         strikes = np.asarray(strike, dtype=np.float64)
         flat = strikes.reshape(-1)
         usable = flat > 0.0
@@ -165,8 +208,9 @@ class VolSurface:
             sigma = np.sqrt(self._total_variance(k, ttm) / ttm)
         return like_input(sigma, strikes.shape)
 
-    def iv_status(self, strike: float, ttm: float) -> tuple[Status, Reason]:
-        """Status and reasons of `iv(strike, ttm)`: the worse of its expiries, `EXTRAPOLATED` outside their quotes."""
+    def iv_status(self, strike: float, expiry: Expiry) -> tuple[Status, Reason]:
+        """Status and reasons of `iv(strike, expiry)`: the worse of its slices, `EXTRAPOLATED` outside their quotes."""
+        ttm = self.ttm(expiry)
         parts = self._around(ttm)
         if not parts or not (ttm > 0.0 and strike > 0.0):
             return Status.INVALID, Reason.FIT_UNDERDETERMINED if not parts else Reason.BAD_INPUT
@@ -179,6 +223,162 @@ class VolSurface:
         if not between or any(not part.k_min <= k <= part.k_max for part in parts):
             status, reasons = max(status, Status.DEGRADED), reasons | Reason.EXTRAPOLATED
         return status, reasons
+
+    def strike_at_delta(
+        self,
+        delta: float,
+        expiry: Expiry,
+        *,
+        convention: DeltaConvention,
+        spot: float | None = None,
+        discount: float = 1.0,
+    ) -> DeltaPoint:
+        """Strike and volatility of the call (`delta` > 0) or put (`delta` < 0) with this delta, and their status.
+
+        Where there is none they are NaN, and the reasons say why; `pricer.surfaces.deltas` has the conventions.
+        """
+        smile = self.smile(expiry)
+        if smile is None:
+            return DeltaPoint(math.nan, math.nan, *self.iv_status(math.nan, expiry))
+        point = deltas.strike_at_delta(smile, delta, convention, spot=spot, discount=discount)
+        if point.reasons:
+            return point
+        return DeltaPoint(point.strike, point.iv, *self.iv_status(point.strike, expiry))
+
+    def iv_at_delta(
+        self,
+        delta: float,
+        expiry: Expiry,
+        *,
+        convention: DeltaConvention,
+        spot: float | None = None,
+        discount: float = 1.0,
+    ) -> float:
+        """The volatility of `strike_at_delta`."""
+        return self.strike_at_delta(delta, expiry, convention=convention, spot=spot, discount=discount).iv
+
+    def atm(self, expiry: Expiry, kind: AtmConvention = "forward", *, premium_adjusted: bool = False) -> float:
+        """The volatility at the forward, or at the strike of the delta-neutral straddle; NaN where there is none.
+
+        At a ttm between expiries this is the constant-maturity volatility.
+        """
+        smile = self.smile(expiry)
+        return math.nan if smile is None else deltas.atm_vol(smile, kind, premium_adjusted=premium_adjusted)
+
+    def risk_reversal(
+        self,
+        delta: float,
+        expiry: Expiry,
+        *,
+        convention: DeltaConvention = "forward",
+        spot: float | None = None,
+        discount: float = 1.0,
+    ) -> float:
+        """Volatility of the call with `delta` less that of the put with −`delta`; NaN where either has no strike."""
+        smile = self.smile(expiry)
+        return (
+            math.nan if smile is None else deltas.risk_reversal(smile, delta, convention, spot=spot, discount=discount)
+        )
+
+    def butterfly(
+        self,
+        delta: float,
+        expiry: Expiry,
+        *,
+        convention: DeltaConvention = "forward",
+        atm: AtmConvention = "forward",
+        spot: float | None = None,
+        discount: float = 1.0,
+    ) -> float:
+        """The smile butterfly (not the market strangle): mean vol of call and put with this delta, less `atm`."""
+        smile = self.smile(expiry)
+        return (
+            math.nan
+            if smile is None
+            else deltas.butterfly(smile, delta, convention, atm=atm, spot=spot, discount=discount)
+        )
+
+    def skew(self, expiry: Expiry) -> float:
+        """dσ/dk at the forward, per unit of log-moneyness; NaN where there is no smile."""
+        smile = self.smile(expiry)
+        return math.nan if smile is None else deltas.skew(smile)
+
+    def term_structure(self, ttms: Sequence[float] | None = None) -> TermStructure:
+        """At-the-money figures of every slice, or at the constant maturities `ttms` (years, rising)."""
+        times = np.array([part.ttm for part in self.slices] if ttms is None else ttms, dtype=np.float64)
+        if not np.all(np.diff(times) > 0.0):
+            raise ValueError("the maturities of a term structure rise")
+        atm = np.array([self.atm(ttm) for ttm in times.tolist()])
+        total = atm * atm * times
+        return TermStructure(
+            times,
+            np.array([self.forward(ttm) for ttm in times.tolist()]),
+            atm,
+            np.array([self.skew(ttm) for ttm in times.tolist()]),
+            indices.forward_volatility(np.diff(total, prepend=0.0), np.diff(times, prepend=0.0)),
+        )
+
+    def forward_vol(self, near: Expiry, far: Expiry, k: float = 0.0) -> float:
+        """The volatility from `near` to `far` at log-moneyness `k`, from the difference of total variance.
+
+        NaN where total variance falls (calendar arbitrage) or there is no smile; ValueError where `far` is not later.
+        """
+        first, last = self.ttm(near), self.ttm(far)
+        if not last > first:
+            raise ValueError(f"a forward volatility runs to a later expiry, not from ttm {first!r} to {last!r}")
+        rise = np.asarray(self.total_variance(k, last)) - np.asarray(self.total_variance(k, first))
+        return float(indices.forward_volatility(rise, np.asarray(last - first)))
+
+    def local_vol(self, strike: npt.ArrayLike, ttm: float) -> Array:
+        """Dupire's local volatility at each strike and a ttm (years); NaN where `local_vol_status` is not `OK`.
+
+        Total variance is linear in time between expiries, so the local variance jumps at an expiry: the value there
+        is that of the interval which begins, the limit from later times.
+        """
+        strikes = np.asarray(strike, dtype=np.float64)
+        return like_input(self._local_vol(strikes.reshape(-1), ttm)[0], strikes.shape)
+
+    def local_vol_status(self, strike: npt.ArrayLike, ttm: float) -> npt.NDArray[np.uint8]:
+        """The `LocalVolStatus` of each local volatility, in the shape of the strikes."""
+        strikes = np.asarray(strike, dtype=np.float64)
+        return self._local_vol(strikes.reshape(-1), ttm)[1].reshape(strikes.shape)
+
+    def variance_swap(self, expiry: Expiry) -> float:
+        """The fair strike of a variance swap, as a variance a year, by replication over all strikes; NaN if none."""
+        smile = self.smile(expiry)
+        return math.nan if smile is None else indices.variance_swap(smile)
+
+    def vol_index(self, days: float = 30.0) -> float:
+        """The volatility index of a horizon in days: variance swaps of the expiries around it, linear in time.
+
+        A fraction, not times 100. Outside the expiries the nearest one's variance holds (`iv_status` at that ttm says
+        `EXTRAPOLATED`); how it differs from the published VIX method stands in `pricer.surfaces.indices`.
+        """
+        ttm = days / 365.0
+        parts = self._around(ttm)
+        if not parts or not ttm > 0.0:
+            return math.nan
+        near, far = parts[0].smile, parts[-1].smile
+        assert near is not None
+        assert far is not None
+        return indices.volatility_index(near, far, ttm)
+
+    def _local_vol(self, strikes: Array, ttm: float) -> tuple[Array, npt.NDArray[np.uint8]]:
+        smile = self.smile(ttm)
+        if smile is None:
+            return np.full(strikes.size, math.nan), np.full(strikes.size, LocalVolStatus.BAD_INPUT, dtype=np.uint8)
+        k = np.log(np.where(strikes > 0.0, strikes, np.nan) / smile.forward)
+        return local_volatility(smile, self._growth(smile, k), k)
+
+    def _growth(self, smile: Smile, k: Array) -> Array:
+        """∂w/∂T at fixed k, towards later times."""
+        known = [part.smile for part in self.slices if part.smile is not None]
+        later = sum(found.ttm <= smile.ttm for found in known)
+        if not 0 < later < len(known):
+            return np.asarray(smile.total_variance(k)) / smile.ttm  # sigma(k) stays, so w grows in proportion
+        near, far = known[later - 1], known[later]
+        rise = np.asarray(far.total_variance(k)) - np.asarray(near.total_variance(k))
+        return rise / (far.ttm - near.ttm)
 
     def _total_variance(self, k: Array, ttm: float) -> Array:
         parts = self._around(ttm)

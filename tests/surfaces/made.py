@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pricer import implied_vol
-from pricer.surfaces import SliceQuotes, SviParams, SviSmile, VolSurface
+from pricer.conventions import NO_REASON, Status
+from pricer.surfaces import FitDiagnostics, SliceQuotes, SurfaceSlice, SviParams, SviSmile, VolSurface, select
+from pricer.surfaces.slices import NO_CERTIFICATE
 from tests.data import data_path
 
 Array = npt.NDArray[np.float64]
@@ -50,6 +52,24 @@ def chain(seed: int | None = None, noise: float = 0.002, ttms: tuple[float, ...]
     """Quotes of one market at several expiries, noisy where a seed is given."""
     random = np.random.default_rng(seed)
     return [quotes(smile(ttm), noise=0.0 if seed is None else random.normal(0.0, noise, 25)) for ttm in ttms]
+
+
+def flat(sigma: float, ttm: float, forward: float = 100.0) -> SviSmile:
+    """The smile of one volatility at all strikes."""
+    return SviSmile(ttm, forward, SviParams(sigma * sigma * ttm, 0.0, 0.0, 0.0, 1.0))
+
+
+def surface_of(*smiles: SviSmile) -> VolSurface:
+    """A surface of exactly these smiles, unchecked; quoted over two standard deviations."""
+    return VolSurface(tuple(_slice_of(found) for found in smiles))
+
+
+def _slice_of(source: SviSmile) -> SurfaceSlice:
+    selection = select(quotes(source))
+    return SurfaceSlice(
+        source.ttm, source.forward, source, Status.OK, NO_REASON, NO_CERTIFICATE, FitDiagnostics("fitted"), True,
+        *selection.k_range, selection,
+    )  # fmt: skip
 
 
 def audit(surface: VolSurface) -> tuple[float, float]:
