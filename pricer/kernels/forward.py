@@ -59,8 +59,9 @@ MEDIAN_SQUARE = 0.4549364
 
 # A half-width counts as at least this share of the median one, so that a locked pair is not believed without bound.
 NARROWEST = 0.1
-# The same where all pairs are locked, as a share of the largest |y|: far over its rounding.
-LOCKED = 1e-8
+# The same where all pairs are locked, as a share of the forward: its LAST_STEP is far over the rounding of premiums. By
+# the middle strike and not by the largest |y|, which an ask that is no price (99,999,999) may have made.
+LOCKED = 1e-7
 
 MAX_STEPS = 100
 # From this step on tau stands still, so that it cannot swing to and fro with the weights.
@@ -89,7 +90,7 @@ def parity_forward(
     other is taken as given (1 for coin-settled options). `scratch` is [SCRATCH_ROWS, at least the number of strikes].
 
     BAD_INPUT for fewer than two usable strikes or a discount that is not positive; NO_CONVERGENCE where the quotes give
-    no positive forward and discount. Then all of `out` but `used` is NaN, and so is `gap`.
+    no positive forward and discount, or no finite error of them. Then all of `out` but `used` is NaN, and so is `gap`.
     """
     blank(gap)
     blank(out)
@@ -98,7 +99,7 @@ def parity_forward(
     estimated = math.isnan(discount)
     if used < 2 or not (estimated or 0.0 < discount < math.inf):
         return BAD_INPUT
-    middle = prepare(scratch, used)
+    middle = prepare(scratch, used, inverse)
     level, slope = start(scratch, used, middle, inverse, discount)
     level, slope, tau2 = settle(scratch, used, middle, inverse, discount, level, slope)
     forward = level / slope + middle
@@ -110,6 +111,10 @@ def parity_forward(
     write_errors(scratch, used, middle, inverse, estimated, forward, slope, tau2, out)
     out[2], out[3] = busiest(scratch, used, middle, inverse, discount)
     out[1] = math.sqrt(out[1] ** 2 + (out[3] - out[2]) ** 2 / 12.0)
+    if not out[1] + out[5] + out[6] < math.inf:
+        blank(out)
+        out[8] = used
+        return NO_CONVERGENCE
     out[7] = admitting(scratch, used, forward)
     for i in range(len(strike)):
         if usable(call_bid[i], call_ask[i], put_bid[i], put_ask[i]):
@@ -148,13 +153,11 @@ def collect(
 
 
 @kernel
-def prepare(scratch: Floats, used: int) -> float:
+def prepare(scratch: Floats, used: int, inverse: bool) -> float:
     """Give E its least value and let X count from the middle strike, which is returned."""
-    largest = 0.0
-    for i in range(used):
-        largest = max(largest, abs(scratch[Y, i]))
-    narrowest = max(NARROWEST * median(scratch[BUFFER], used), LOCKED * largest, 1e-300)
     middle: float = scratch[X, used // 2]
+    unit = 1.0 if inverse else abs(middle)
+    narrowest = max(NARROWEST * median(scratch[BUFFER], used), LOCKED * unit, 1e-300)
     for i in range(used):
         scratch[E, i] = max(scratch[E, i], narrowest)
         scratch[X, i] -= middle
@@ -307,6 +310,8 @@ def write_errors(
     level = slope * (forward - middle)
     for i in range(used):
         weight, x = scratch[WEIGHT, i], scratch[X, i] - turns_at
+        if weight == 0.0:  # of a quote so wrong that its square is infinite no part may count: 0·inf is NaN
+            continue
         variance = scratch[E, i] ** 2 / 3.0 + tau2
         level_sum += weight * weight * variance
         slope_sum += weight * weight * variance * x * x

@@ -147,6 +147,19 @@ def test_a_fifth_of_bad_quotes_moves_the_forward_by_less_than_its_error(kind: st
         assert found.error < 2.5 * clean.error
 
 
+@both_units
+@pytest.mark.parametrize("ask", [1e8, 1e20, 1e308])
+def test_an_ask_that_is_no_price_moves_nothing(inverse: bool, ask: float) -> None:
+    rows = chain(100.0, inverse=inverse)
+    for discount in (1.0, math.nan):
+        clean = solve(np.delete(rows, 17, axis=0), inverse=inverse, discount=discount)
+        rows[17, 2] = ask
+        found = solve(rows, inverse=inverse, discount=discount)
+        assert found.status == KernelStatus.OK
+        assert found.forward == pytest.approx(clean.forward, abs=0.1 * clean.error)
+        assert found.error == pytest.approx(clean.error, rel=0.1)
+
+
 def test_M06_the_gap_names_the_strike_whose_call_and_put_disagree() -> None:
     rows = chain(100.0, inverse=False, half_spread=1e-4)
     rows[17, 1:3] += 1.5
