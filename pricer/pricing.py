@@ -201,13 +201,14 @@ def iv_error(
 def iv_error(tick: Any, forward: Any, strike: Any, ttm: Any, sigma: Any, discount: Any = 1.0) -> Any:
     """The error bar of an implied volatility: how far one `tick` of premium (in quote currency) moves it, tick/vega.
 
-    To first order; from about sigma on, the premium says nothing about the volatility. NaN where vega is zero (far in a
-    wing, at expiry) and for bad input, such as a tick that is negative.
+    To first order; from about sigma on, the premium says nothing about the volatility. NaN where vega is next to
+    nothing (far in a wing, at expiry) and for bad input, such as a tick that is negative.
     """
     step = np.asarray(tick, float)
     vega = np.asarray(greeks(forward, strike, ttm, sigma, 1, discount).vega)
     with np.errstate(all="ignore"):
-        found = np.where((vega > 0.0) & (step >= 0.0) & (step < np.inf), step / vega, np.nan)
+        bar = step / vega
+        found = np.where((step >= 0.0) & (bar < np.inf), bar, np.nan)
     return found if found.ndim else float(found)
 
 

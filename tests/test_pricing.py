@@ -203,6 +203,8 @@ def test_M03_the_error_bar_is_one_tick_over_vega_and_absent_without_vega() -> No
     assert np.isnan(bars[1:]).all()
     ticks = pricer.iv_error([0.0, -0.001, math.inf, math.nan], 100.0, 100.0, 0.25, 0.4)
     assert ticks[0] == 0.0
+    assert 0.0 < pricer.greeks(100.0, 100.0 * math.exp(38.5), 1.0, 1.0, 1).vega < 1e-308
+    assert math.isnan(pricer.iv_error(10.0, 100.0, 100.0 * math.exp(38.5), 1.0, 1.0))
     assert np.isnan(ticks[1:]).all()
 
 

@@ -147,7 +147,8 @@ def model_values(
     """The `MODEL_FIELDS` of the first `count` rows at volatilities `iv` into `out[field, row]`.
 
     price and all Greeks are times `discount`, and so are the forms made from them. A NaN volatility gives NaN in every
-    field of its row, a NaN spot in delta_spot only. `iv_error` is NaN where vega is 0: no price tells that volatility.
+    field of its row, a NaN spot in delta_spot only. `iv_error` is NaN where it is infinite: no price tells that
+    volatility.
     """
     discounted_greeks(count, iv, forward, ttm, strike, cp, discount, out[1:15])
     for row in range(count):
@@ -159,7 +160,8 @@ def model_values(
         out[18, row] = settlement.delta_cash_premium_adjusted(delta, value, forward)
         out[19, row] = settlement.delta_spot(delta, forward, spot)
         out[20, row] = settlement.vega_coin(vega, forward)
-        out[21, row] = select(vega > 0.0, tick[row] / vega, math.nan)
+        bar = tick[row] / vega
+        out[21, row] = select(bar < math.inf, bar, math.nan)
 
 
 @kernel

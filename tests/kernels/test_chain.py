@@ -175,6 +175,9 @@ def test_iv_error_is_no_number_where_vega_vanishes() -> None:
     out = modelled(iv)
     assert out[ROW["vega"], 0] == 0.0
     assert math.isnan(out[ROW["iv_error"], 0])
+    out = modelled(IV, discount=1e-315)  # a vega that is not zero, and too small to divide by
+    assert (out[ROW["vega"]] > 0.0).all()
+    assert np.isnan(out[ROW["iv_error"]]).all()
 
 
 def test_a_snapshots_model_fields_are_the_kernels_rows() -> None:
