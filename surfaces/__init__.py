@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
+from pricer.surfaces.dynamics import DYNAMICS, Dynamics, IvMoves, SmileGreeks, iv_moves, moved_iv, smile_greeks
 from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
+from pricer.surfaces.shocks import AtmShape, Shock, atm_shape
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
 from pricer.surfaces.surface import SurfaceDiagnostics, VolSurface
@@ -14,21 +16,31 @@ from pricer.surfaces.warm import warmup_calls
 SMILES = {"svi": SviSmile}
 
 __all__ = [
+    "DYNAMICS",
     "SMILES",
+    "AtmShape",
     "Certificate",
+    "Dynamics",
     "FitDiagnostics",
+    "IvMoves",
     "Role",
     "Selection",
+    "Shock",
     "SliceQuotes",
     "Smile",
+    "SmileGreeks",
     "SurfaceDiagnostics",
     "SurfaceSlice",
     "SviParams",
     "SviSmile",
     "VolSurface",
+    "atm_shape",
     "check_butterfly",
     "check_calendar",
     "iv_chain",
+    "iv_moves",
+    "moved_iv",
     "select",
+    "smile_greeks",
     "warmup_calls",
 ]

@@ -17,34 +17,39 @@ Near the money that shifts, tilts and bends the curve of vols. Far out the slope
 (so what a vol shock adds there falls off like 1/σ): they are in order from expiry to expiry and below Lee's bound, and
 a shift that went on for ever would break both. A shock and its opposite cancel. Several at once: the spot first.
 
-Where that is no smile, or one with arbitrage, the slice takes a smaller share of its shock, and with it the neighbour
-that it crosses: halved until every certificate holds, then as large again as they allow. Such slices are `DEGRADED`
-with `ARB_REPAIRED`. The forward moves in full; a share of nothing leaves the unshocked smile at equal k.
+Where that is arbitrage the wings give way first. They are what quotes say least about, and certified neighbours nearly
+touch there. With vol, skew and curvature as asked, the wing where a certificate fails becomes flatter (butterfly), or
+that of the shorter expiry flatter and that of the longer one steeper (calendar), by 2 % at a time. Where this does
+not help, the whole surface takes a smaller share of the shock, the largest that halving finds, so that it stays one
+scenario. Both repairs make a slice `DEGRADED` with `ARB_REPAIRED`. The forwards always move in full; a share of nothing
+is the old smile at equal k.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from pricer.conventions import NO_REASON, Reason, Status
 from pricer.surfaces.arbitrage import check_butterfly, check_calendar
 from pricer.surfaces.dynamics import Dynamics, checked, level_pull
 from pricer.surfaces.quotes import Selection
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
+from pricer.surfaces.smile import Array
 from pricer.surfaces.svi import SviParams, SviSmile
 
 # A spot move that leaves less of the at-the-money vol than this is beyond the minimum-variance rule, linear as it is.
 LEAST_LEVEL = 0.1
 
-_LEAST_SHARE = 2.0**-10
-_REFINEMENTS = 8  # halvings between a share that holds and one that does not
+_GIVE = 1.02  # by how much a wing slope gives way at a time
+_ROUNDS = 40  # of giving way, up to a factor of 2.2
+_HALVINGS = 7  # of the share
 
 _NO_QUOTES = Selection(np.empty((0, 5)), np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.uint64), 0)
 
@@ -86,8 +91,8 @@ def atm_shape(smile: SviSmile) -> AtmShape:
     return AtmShape(vol, first * math.sqrt(smile.ttm), second * smile.ttm)
 
 
-def with_atm_shape(smile: SviSmile, shape: AtmShape) -> SviSmile | None:
-    """The raw SVI smile with this shape at the money and the wing slopes of `smile`; None where there is none.
+def with_atm_shape(smile: SviSmile, shape: AtmShape, wings: tuple[float, float]) -> SviSmile | None:
+    """The raw SVI smile with this shape at the money and these wing slopes (c₋, c₊); None where there is none.
 
     With R = √(m² + σ²): w′(0) = b·(ρ − m/R) gives m/R, w″(0) = b·σ²/R³ then gives R, and w(0) gives a.
     """
@@ -95,12 +100,14 @@ def with_atm_shape(smile: SviSmile, shape: AtmShape) -> SviSmile | None:
     vol, first, second = shape.vol, shape.skew / root_ttm, shape.curvature / smile.ttm
     w, slope = vol * vol * smile.ttm, 2.0 * vol * first * smile.ttm
     bend = 2.0 * (first * first + vol * second) * smile.ttm
-    b, rho = smile.params.b, smile.params.rho
+    left, right = wings
+    b = 0.5 * (left + right)
     if not vol > 0.0:
         return None
     if b == 0.0:
         flat = slope == 0.0 and bend == 0.0
         return replace(smile, params=smile.params._replace(a=w)) if flat else None
+    rho = 0.5 * (right - left) / b
     tilt = slope / b - rho  # −m/R
     if not (abs(tilt) < 1.0 and bend > 0.0):
         return None
@@ -113,40 +120,69 @@ def with_atm_shape(smile: SviSmile, shape: AtmShape) -> SviSmile | None:
 def shocked_slices(slices: Sequence[SurfaceSlice], shock: Shock, dynamics: Dynamics) -> list[SurfaceSlice]:
     """The slices after a shock, each certified on its own and above the shorter one; those without a smile have none.
 
-    The result has met no quotes: its diagnostics are empty, with the path "blended" where a share was taken. A
-    ValueError says that the unshocked slices carry arbitrage themselves.
+    The result has met no quotes: its diagnostics are empty, with the path "blended" where it was repaired. A ValueError
+    says that the unshocked slices carry arbitrage themselves.
     """
     checked(dynamics)
-    forwards = [part.forward * (1.0 + shock.spot) for part in slices]
-    known = [i for i, part in enumerate(slices) if part.smile is not None]
-    starts = [smile for part in slices if (smile := part.smile) is not None]
-    shares, smiles = _realised(starts, lambda smile, share: _moved(smile, shock, dynamics, share))
-    found = {i: (share, smile) for i, share, smile in zip(known, shares, smiles, strict=True)}
+    starts = [part.smile for part in slices if part.smile is not None]
+    share, gave, smiles = _realised(starts, shock, dynamics)
+    found = iter(zip(gave, smiles, strict=True))
     result: list[SurfaceSlice] = []
     lower: SviSmile | None = None
-    for i, part in enumerate(slices):
-        if i not in found:
-            result.append(replace(part, forward=forwards[i]))
+    for part in slices:
+        if part.smile is None:
+            result.append(replace(part, forward=part.forward * (1.0 + shock.spot)))
             continue
-        share, smile = found[i]
-        result.append(_slice(part, smile, share, shock, dynamics).above(lower))
+        given, smile = next(found)
+        result.append(_slice(part, smile, share, given or share < 1.0, shock, dynamics).above(lower))
         lower = smile
     return result
 
 
-def _moved(smile: SviSmile, shock: Shock, dynamics: Dynamics, share: float) -> SviSmile | None:
-    """The smile after a share of the shock, at the forward of all of it; None where that is no smile."""
+def _realised(starts: Sequence[SviSmile], shock: Shock, dynamics: Dynamics) -> tuple[float, list[bool], list[SviSmile]]:
+    """(the share of the shock that is free of arbitrage, whose wings gave way, the certified smiles)."""
+
+    def at(share: float) -> tuple[list[bool], list[SviSmile]] | None:
+        moved = [_moved(smile, shock, dynamics, share) for smile in starts]
+        known = [target for target in moved if target is not None]
+        return _settled(known) if len(known) == len(moved) else None
+
+    settled = at(1.0)
+    if settled is not None:
+        return 1.0, *settled
+    kept, refused = 0.0, 1.0
+    settled = at(0.0)
+    if settled is None:
+        raise ValueError("this surface carries arbitrage without any shock, and its wings do not mend that")
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (kept + refused)
+        trial = at(middle)
+        if trial is None:
+            refused = middle
+        else:
+            kept, settled = middle, trial
+    return kept, *settled
+
+
+class _Target(NamedTuple):
+    """What a smile has become under the rule of the spot, and the shape it shall have at the money, if another."""
+
+    smile: SviSmile
+    shape: AtmShape | None
+
+
+def _moved(smile: SviSmile, shock: Shock, dynamics: Dynamics, share: float) -> _Target | None:
+    """Where a share of the shock takes a smile, at the forward of all of it; None where the rule gives no smile."""
     shift, level = _spot_move(smile, shock, dynamics, share)
     if not level >= LEAST_LEVEL:
         return None
     a, b, rho, m, sigma = smile.params
     params = SviParams(a * level * level, b * level, rho, m * level - shift, sigma * level)
     moved = SviSmile(smile.ttm, smile.forward * (1.0 + shock.spot), params)
-    added = AtmShape(share * (shock.vol + shock.term * smile.ttm), share * shock.skew, share * shock.curvature)
+    added = share * (shock.vol + shock.term * smile.ttm), share * shock.skew, share * shock.curvature
     if not any(added):
-        return moved
-    shape = atm_shape(moved)
-    return with_atm_shape(moved, AtmShape(*(now + more for now, more in zip(shape, added, strict=True))))
+        return _Target(moved, None)
+    return _Target(moved, AtmShape(*(now + more for now, more in zip(atm_shape(moved), added, strict=True))))
 
 
 def _spot_move(smile: SviSmile, shock: Shock, dynamics: Dynamics, share: float) -> tuple[float, float]:
@@ -155,11 +191,60 @@ def _spot_move(smile: SviSmile, shock: Shock, dynamics: Dynamics, share: float) 
     return x if dynamics == "sticky_strike" else 0.0, 1.0 + level_pull(smile, dynamics) * x
 
 
-def _slice(part: SurfaceSlice, smile: SviSmile, share: float, shock: Shock, dynamics: Dynamics) -> SurfaceSlice:
+def _settled(targets: Sequence[_Target]) -> tuple[list[bool], list[SviSmile]] | None:
+    """(whose wings gave way, the smiles) once all certificates hold; None where giving way does not bring that."""
+    slopes = np.array([target.smile.wing_slopes for target in targets])
+    given = np.zeros(slopes.shape, dtype=np.int64)
+    for _ in range(_ROUNDS):
+        smiles = [
+            _with_wings(target, own * _GIVE**steps, bool(steps.any()))
+            for target, own, steps in zip(targets, slopes, given, strict=True)
+        ]
+        asked = _asked(targets, smiles)
+        if not asked.any():
+            return [bool(steps.any()) for steps in given], [smile for smile in smiles if smile is not None]
+        given += np.sign(asked)
+    return None
+
+
+def _with_wings(target: _Target, wings: Array, changed: bool) -> SviSmile | None:
+    smile, shape = target
+    if shape is None and not changed:
+        return smile
+    return with_atm_shape(smile, shape or atm_shape(smile), (float(wings[0]), float(wings[1])))
+
+
+def _asked(targets: Sequence[_Target], smiles: Sequence[SviSmile | None]) -> npt.NDArray[np.int64]:
+    """Which wings (left, right) should become steeper (+) or flatter (−); all 0 where every certificate holds."""
+    asked = np.zeros((len(smiles), 2), dtype=np.int64)
+    for i, smile in enumerate(smiles):
+        if smile is None:  # a slope at the money that is steeper than its wing
+            shape = targets[i].shape or atm_shape(targets[i].smile)
+            asked[i, int(shape.skew > 0.0)] += 1
+            continue
+        evidence = check_butterfly(smile)
+        if not evidence.ok:
+            asked[i, int(evidence.at_k > 0.0)] -= 1
+    for i, (lower, upper) in enumerate(itertools.pairwise(smiles)):
+        if lower is None or upper is None:
+            continue
+        evidence = check_calendar(lower, upper)
+        if evidence.ok:
+            continue
+        crossed = np.array(upper.wing_slopes) < np.array(lower.wing_slopes)
+        if evidence.min_calendar_gap <= 0.0 or not crossed.any():
+            crossed = np.arange(2) == int(evidence.gap_at_k > 0.0)
+        asked[i] -= crossed
+        asked[i + 1] += crossed
+    return asked
+
+
+def _slice(
+    part: SurfaceSlice, smile: SviSmile, share: float, repaired: bool, shock: Shock, dynamics: Dynamics
+) -> SurfaceSlice:
     """The slice of a shocked smile, with the butterfly half of its certificate."""
     assert part.smile is not None
     shift, level = _spot_move(part.smile, shock, dynamics, share)
-    repaired = share < 1.0
     return replace(
         part,
         forward=smile.forward,
@@ -172,43 +257,3 @@ def _slice(part: SurfaceSlice, smile: SviSmile, share: float, shock: Shock, dyna
         k_max=level * part.k_max - shift,
         selection=_NO_QUOTES,
     )
-
-
-def _realised(
-    starts: Sequence[SviSmile], move: Callable[[SviSmile, float], SviSmile | None]
-) -> tuple[list[float], list[SviSmile]]:
-    """The share of the move that each smile takes, and the smiles: certified, each and against its neighbours."""
-    shares = [1.0] * len(starts)
-    smiles = [move(start, 1.0) for start in starts]
-    while bad := _refused(smiles):
-        if all(shares[i] == 0.0 for i in bad):
-            raise ValueError("a shock starts from a surface without arbitrage; the certificate of this one fails")
-        for i in bad:
-            shares[i] = 0.5 * shares[i] if shares[i] > _LEAST_SHARE else 0.0
-            smiles[i] = move(starts[i], shares[i])
-    for i, share in enumerate(shares):
-        if share < 1.0:
-            shares[i] = _grown(smiles, i, share, partial(move, starts[i]))
-    return shares, [smile for smile in smiles if smile is not None]
-
-
-def _grown(smiles: list[SviSmile | None], i: int, share: float, moved: Callable[[float], SviSmile | None]) -> float:
-    """The largest share found that smile i can take beside its present neighbours; the smile itself goes in place."""
-    kept, refused = share, max(2.0 * share, _LEAST_SHARE)
-    for _ in range(_REFINEMENTS):
-        middle = 0.5 * (kept + refused)
-        trial = [*smiles[max(i - 1, 0) : i], moved(middle), *smiles[i + 1 : i + 2]]
-        if _refused(trial):
-            refused = middle
-        else:
-            kept, smiles[i] = middle, trial[1 if i else 0]
-    return kept
-
-
-def _refused(smiles: Sequence[SviSmile | None]) -> list[int]:
-    """The indices of smiles that are none, have butterfly arbitrage, or cross a neighbour."""
-    bad = {i for i, smile in enumerate(smiles) if smile is None or not check_butterfly(smile).ok}
-    for (i, lower), (j, upper) in itertools.pairwise(enumerate(smiles)):
-        if lower is not None and upper is not None and not check_calendar(lower, upper).ok:
-            bad |= {i, j}
-    return sorted(bad)

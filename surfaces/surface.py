@@ -17,10 +17,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from pricer.columns import Signs
 from pricer.conventions import NO_REASON, Reason, Status
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
 from pricer.surfaces.chain import fit_chain
+from pricer.surfaces.dynamics import Blend, Dynamics, SmileGreeks, smile_greeks
 from pricer.surfaces.quotes import Selection, SliceQuotes, select
+from pricer.surfaces.shocks import Shock, shocked_slices
 from pricer.surfaces.slices import DETERMINED, NO_CERTIFICATE, POOR_LOSS, SliceProblem, SurfaceSlice, fit_slice
 from pricer.surfaces.smile import Array, like_input
 from pricer.surfaces.svi import SviSmile
@@ -109,6 +112,29 @@ class VolSurface:
             moved[i] = part.above(_shorter(moved, i))
         return VolSurface(tuple(moved), self.version + 1)
 
+    def shocked(
+        self,
+        *,
+        spot: float = 0.0,
+        vol: float = 0.0,
+        skew: float = 0.0,
+        curvature: float = 0.0,
+        term: float = 0.0,
+        dynamics: Dynamics = "sticky_moneyness",
+    ) -> VolSurface:
+        """The surface after a scenario, certified anew; `pricer.surfaces.shocks` says what each shock moves.
+
+        `spot` is a relative move of all forwards (-0.1 is a fall of a tenth), under the rule `dynamics`; the others are
+        added at equal k: `vol` to sigma (0.01 is one vol point), `skew` and `curvature` to its first and second
+        derivative in k/√ttm at the money, and `term` times ttm to sigma. Where that would be arbitrage the wings give
+        way, or else the surface takes a share of the shock: `DEGRADED` with `ARB_REPAIRED`. A shock of nothing gives
+        this surface. ValueError for what is not finite, for spot <= -1, and where no share is free of arbitrage, as
+        this surface is not.
+        """
+        shock = Shock(spot, vol, skew, curvature, term)
+        slices = shocked_slices(self.slices, shock, dynamics)
+        return self if shock == Shock() else VolSurface(tuple(slices), self.version + 1)
+
     @property
     def smiles(self) -> tuple[SviSmile | None, ...]:
         """The smile of each slice; None where there is none."""
@@ -165,6 +191,25 @@ class VolSurface:
             sigma = np.sqrt(self._total_variance(k, ttm) / ttm)
         return like_input(sigma, strikes.shape)
 
+    def greeks(
+        self,
+        strikes: npt.ArrayLike,
+        expiry: float,
+        cp: Signs,
+        discount: npt.ArrayLike = 1.0,
+        *,
+        dynamics: Dynamics = "sticky_strike",
+    ) -> SmileGreeks:
+        """The fourteen Greeks at the surface's own vols, smile-consistent under the rule `dynamics`.
+
+        `expiry` is a ttm in years (a float), or the index of a slice (an int). Strikes, cp (±1 or a word) and discount
+        broadcast. delta and gamma follow the smile as the forward moves, and under "sticky_delta" vega and theta do as
+        vol and time move; `pricer.surfaces.dynamics` has the rules. NaN where the surface has no vol.
+        """
+        ttm = self.slices[expiry].ttm if isinstance(expiry, int | np.integer) else float(expiry)
+        ttm = ttm if ttm > 0.0 else math.nan
+        return smile_greeks(self._curve(ttm), strikes, cp, discount, dynamics)
+
     def iv_status(self, strike: float, ttm: float) -> tuple[Status, Reason]:
         """Status and reasons of `iv(strike, ttm)`: the worse of its expiries, `EXTRAPOLATED` outside their quotes."""
         parts = self._around(ttm)
@@ -192,6 +237,16 @@ class VolSurface:
             return low * (ttm / first.ttm)
         share = (ttm - first.ttm) / (last.ttm - first.ttm)
         return low + share * (np.asarray(last.smile.total_variance(k)) - low)
+
+    def _curve(self, ttm: float) -> Blend:
+        """The smile at `ttm` as the sum that `total_variance` is."""
+        smiles = [part.smile for part in self._around(ttm) if part.smile is not None]
+        if len(smiles) < 2:
+            weights = [ttm / smile.ttm for smile in smiles]
+        else:
+            share = (ttm - smiles[0].ttm) / (smiles[1].ttm - smiles[0].ttm)
+            weights = [1.0 - share, share]
+        return Blend(ttm, self.forward(ttm), tuple(weights), tuple(smiles))
 
     def _around(self, ttm: float) -> list[SurfaceSlice]:
         """The slices with a smile that the value at `ttm` comes from: one or two."""
