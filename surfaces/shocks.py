@@ -21,7 +21,8 @@ Where that is arbitrage the wings give way first. They are what quotes say least
 touch there. With vol, skew and curvature as asked, the wing where a certificate fails becomes flatter (butterfly), or
 that of the shorter expiry flatter and that of the longer one steeper (calendar), by 2 % at a time. Where this does
 not help, the whole surface takes a smaller share of the shock, the largest that halving finds, so that it stays one
-scenario. Both repairs make a slice `DEGRADED` with `ARB_REPAIRED`. The forwards always move in full; a share of nothing
+scenario. Of the spot's rule a slice may take a share of its own: ten deviations of an expiry due tomorrow are one of a
+long one. All repairs make a slice `DEGRADED` with `ARB_REPAIRED`. The forwards always move in full; a share of nothing
 is the old smile at equal k.
 """
 
@@ -29,7 +30,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
@@ -117,51 +118,11 @@ def with_atm_shape(smile: SviSmile, shape: AtmShape, wings: tuple[float, float])
     return replace(smile, params=SviParams(a, b, rho, -tilt * radius, sigma))
 
 
-def shocked_slices(slices: Sequence[SurfaceSlice], shock: Shock, dynamics: Dynamics) -> list[SurfaceSlice]:
-    """The slices after a shock, each certified on its own and above the shorter one; those without a smile have none.
+class _Taken(NamedTuple):
+    """The shares of a shock that a smile takes: of the rule of the spot, and of all else."""
 
-    The result has met no quotes: its diagnostics are empty, with the path "blended" where it was repaired. A ValueError
-    says that the unshocked slices carry arbitrage themselves.
-    """
-    checked(dynamics)
-    starts = [part.smile for part in slices if part.smile is not None]
-    share, gave, smiles = _realised(starts, shock, dynamics)
-    found = iter(zip(gave, smiles, strict=True))
-    result: list[SurfaceSlice] = []
-    lower: SviSmile | None = None
-    for part in slices:
-        if part.smile is None:
-            result.append(replace(part, forward=part.forward * (1.0 + shock.spot)))
-            continue
-        given, smile = next(found)
-        result.append(_slice(part, smile, share, given or share < 1.0, shock, dynamics).above(lower))
-        lower = smile
-    return result
-
-
-def _realised(starts: Sequence[SviSmile], shock: Shock, dynamics: Dynamics) -> tuple[float, list[bool], list[SviSmile]]:
-    """(the share of the shock that is free of arbitrage, whose wings gave way, the certified smiles)."""
-
-    def at(share: float) -> tuple[list[bool], list[SviSmile]] | None:
-        moved = [_moved(smile, shock, dynamics, share) for smile in starts]
-        known = [target for target in moved if target is not None]
-        return _settled(known) if len(known) == len(moved) else None
-
-    settled = at(1.0)
-    if settled is not None:
-        return 1.0, *settled
-    kept, refused = 0.0, 1.0
-    settled = at(0.0)
-    if settled is None:
-        raise ValueError("this surface carries arbitrage without any shock, and its wings do not mend that")
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (kept + refused)
-        trial = at(middle)
-        if trial is None:
-            refused = middle
-        else:
-            kept, settled = middle, trial
-    return kept, *settled
+    spot: float
+    rest: float
 
 
 class _Target(NamedTuple):
@@ -171,15 +132,82 @@ class _Target(NamedTuple):
     shape: AtmShape | None
 
 
-def _moved(smile: SviSmile, shock: Shock, dynamics: Dynamics, share: float) -> _Target | None:
+class _Settled(NamedTuple):
+    """Smiles whose certificates all hold, and which of them had wings that gave way for it."""
+
+    smiles: list[SviSmile]
+    gave: list[bool]
+
+
+def shocked_slices(slices: Sequence[SurfaceSlice], shock: Shock, dynamics: Dynamics) -> list[SurfaceSlice]:
+    """The slices after a shock, each certified on its own and above the shorter one; those without a smile have none.
+
+    The result has met no quotes: its diagnostics are empty, with the path "blended" where it was repaired. A
+    ValueError says that the unshocked slices carry arbitrage themselves, beyond what their wings can mend.
+    """
+    checked(dynamics)
+    taken, settled = _realised([part.smile for part in slices if part.smile is not None], shock, dynamics)
+    found = zip(taken, *settled, strict=True)
+    result: list[SurfaceSlice] = []
+    lower: SviSmile | None = None
+    for part in slices:
+        if part.smile is None:
+            result.append(replace(part, forward=part.forward * (1.0 + shock.spot)))
+            continue
+        shares, smile, gave = next(found)
+        moved = _slice(part, smile, _spot_move(part.smile, shock, dynamics, shares.spot), gave or min(shares) < 1.0)
+        result.append(moved.above(lower))
+        lower = smile
+    return result
+
+
+def _realised(starts: Sequence[SviSmile], shock: Shock, dynamics: Dynamics) -> tuple[list[_Taken], _Settled]:
+    """What each smile takes of the shock, and the certified smiles."""
+    spots = [_spot_share(smile, shock, dynamics) for smile in starts]
+
+    def taken(share: float) -> list[_Taken]:
+        return [_Taken(share * spot, share) for spot in spots]
+
+    def at(share: float) -> _Settled | None:
+        return _settled([_moved(start, shock, dynamics, own) for start, own in zip(starts, taken(share), strict=True)])
+
+    share, settled = _largest_share(at)
+    if settled is None:
+        raise ValueError("this surface carries arbitrage without any shock, and its wings do not mend that")
+    return taken(share), settled
+
+
+def _spot_share(smile: SviSmile, shock: Shock, dynamics: Dynamics) -> float:
+    """How far a smile by itself can follow the rule of the spot."""
+    alone = Shock(spot=shock.spot)
+    return _largest_share(lambda share: _settled([_moved(smile, alone, dynamics, _Taken(share, share))]))[0]
+
+
+def _largest_share(at: Callable[[float], _Settled | None]) -> tuple[float, _Settled | None]:
+    """The largest share that halving finds, with its result; 0 and what `at(0)` gives where there is none."""
+    whole = at(1.0)
+    if whole is not None:
+        return 1.0, whole
+    kept, refused, result = 0.0, 1.0, at(0.0)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (kept + refused)
+        trial = at(middle)
+        if trial is None:
+            refused = middle
+        else:
+            kept, result = middle, trial
+    return kept, result
+
+
+def _moved(smile: SviSmile, shock: Shock, dynamics: Dynamics, taken: _Taken) -> _Target | None:
     """Where a share of the shock takes a smile, at the forward of all of it; None where the rule gives no smile."""
-    shift, level = _spot_move(smile, shock, dynamics, share)
+    shift, level = _spot_move(smile, shock, dynamics, taken.spot)
     if not level >= LEAST_LEVEL:
         return None
     a, b, rho, m, sigma = smile.params
     params = SviParams(a * level * level, b * level, rho, m * level - shift, sigma * level)
     moved = SviSmile(smile.ttm, smile.forward * (1.0 + shock.spot), params)
-    added = share * (shock.vol + shock.term * smile.ttm), share * shock.skew, share * shock.curvature
+    added = [taken.rest * by for by in (shock.vol + shock.term * smile.ttm, shock.skew, shock.curvature)]
     if not any(added):
         return _Target(moved, None)
     return _Target(moved, AtmShape(*(now + more for now, more in zip(atm_shape(moved), added, strict=True))))
@@ -191,18 +219,21 @@ def _spot_move(smile: SviSmile, shock: Shock, dynamics: Dynamics, share: float) 
     return x if dynamics == "sticky_strike" else 0.0, 1.0 + level_pull(smile, dynamics) * x
 
 
-def _settled(targets: Sequence[_Target]) -> tuple[list[bool], list[SviSmile]] | None:
-    """(whose wings gave way, the smiles) once all certificates hold; None where giving way does not bring that."""
-    slopes = np.array([target.smile.wing_slopes for target in targets])
+def _settled(targets: Sequence[_Target | None]) -> _Settled | None:
+    """The smiles once all certificates hold; None where there is no smile, or giving way does not bring that."""
+    known = [target for target in targets if target is not None]
+    if len(known) < len(targets):
+        return None
+    slopes = np.array([target.smile.wing_slopes for target in known])
     given = np.zeros(slopes.shape, dtype=np.int64)
     for _ in range(_ROUNDS):
         smiles = [
             _with_wings(target, own * _GIVE**steps, bool(steps.any()))
-            for target, own, steps in zip(targets, slopes, given, strict=True)
+            for target, own, steps in zip(known, slopes, given, strict=True)
         ]
-        asked = _asked(targets, smiles)
+        asked = _asked(known, smiles)
         if not asked.any():
-            return [bool(steps.any()) for steps in given], [smile for smile in smiles if smile is not None]
+            return _Settled([smile for smile in smiles if smile is not None], [bool(steps.any()) for steps in given])
         given += np.sign(asked)
     return None
 
@@ -239,12 +270,9 @@ def _asked(targets: Sequence[_Target], smiles: Sequence[SviSmile | None]) -> npt
     return asked
 
 
-def _slice(
-    part: SurfaceSlice, smile: SviSmile, share: float, repaired: bool, shock: Shock, dynamics: Dynamics
-) -> SurfaceSlice:
+def _slice(part: SurfaceSlice, smile: SviSmile, spot_move: tuple[float, float], repaired: bool) -> SurfaceSlice:
     """The slice of a shocked smile, with the butterfly half of its certificate."""
-    assert part.smile is not None
-    shift, level = _spot_move(part.smile, shock, dynamics, share)
+    shift, level = spot_move
     return replace(
         part,
         forward=smile.forward,

@@ -243,6 +243,19 @@ def test_recorded_surfaces_take_all_of_a_usual_shock(recorded: list[VolSurface],
         assert np.abs(np.log(slopes[1] / slopes[0])).max() < math.log(1.3)
 
 
+@pytest.mark.parametrize("spot", [-0.1, 0.1])
+def test_a_spot_move_far_beyond_a_daily_expiry_holds_nobody_else_up(recorded: list[VolSurface], spot: float) -> None:
+    # A tenth is ten deviations of the recorded BTC chain's first expiry, and leads beyond its smile's wing.
+    made = recorded[0]
+    shocked = made.shocked(spot=spot, dynamics="sticky_strike")
+    assert is_sound(shocked)
+    kept = []
+    for before, after in zip(smiles_of(made), smiles_of(shocked), strict=True):
+        kept.append(float(after.iv(after.forward)) == pytest.approx(float(before.iv(after.forward)), rel=1e-9))
+    assert kept == [False] + [True] * (len(kept) - 1)
+    assert repaired(shocked)[0]
+
+
 def test_beyond_that_the_whole_surface_takes_one_share_of_the_shock(recorded: list[VolSurface]) -> None:
     for made in recorded:
         shocked = made.shocked(vol=-0.7)
