@@ -5,9 +5,11 @@ from __future__ import annotations
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
 from pricer.surfaces.deltas import DeltaPoint, delta_of, strike_at_delta
 from pricer.surfaces.density import cumulative, quantile
+from pricer.surfaces.dynamics import DYNAMICS, Dynamics, IvMoves, SmileGreeks, iv_moves, moved_iv, smile_greeks
 from pricer.surfaces.indices import variance_swap
 from pricer.surfaces.local_vol import LocalVolStatus
 from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
+from pricer.surfaces.shocks import AtmShape, Shock, atm_shape
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
 from pricer.surfaces.surface import SurfaceDiagnostics, TermStructure, VolSurface
@@ -18,28 +20,38 @@ from pricer.surfaces.warm import warmup_calls
 SMILES = {"svi": SviSmile}
 
 __all__ = [
+    "DYNAMICS",
     "SMILES",
+    "AtmShape",
     "Certificate",
     "DeltaPoint",
+    "Dynamics",
     "FitDiagnostics",
+    "IvMoves",
     "LocalVolStatus",
     "Role",
     "Selection",
+    "Shock",
     "SliceQuotes",
     "Smile",
+    "SmileGreeks",
     "SurfaceDiagnostics",
     "SurfaceSlice",
     "SviParams",
     "SviSmile",
     "TermStructure",
     "VolSurface",
+    "atm_shape",
     "check_butterfly",
     "check_calendar",
     "cumulative",
     "delta_of",
     "iv_chain",
+    "iv_moves",
+    "moved_iv",
     "quantile",
     "select",
+    "smile_greeks",
     "strike_at_delta",
     "variance_swap",
     "warmup_calls",

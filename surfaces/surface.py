@@ -20,19 +20,25 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pricer.columns import Signs
 from pricer.conventions import NO_REASON, Reason, Status
 from pricer.surfaces import deltas, indices
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
 from pricer.surfaces.between import BetweenSmile
 from pricer.surfaces.chain import fit_chain
 from pricer.surfaces.deltas import AtmConvention, DeltaConvention, DeltaPoint
+from pricer.surfaces.dynamics import Dynamics, SmileGreeks, smile_greeks
 from pricer.surfaces.local_vol import LocalVolStatus, local_volatility
 from pricer.surfaces.quotes import Selection, SliceQuotes, select
+from pricer.surfaces.shocks import Shock, shocked_slices
 from pricer.surfaces.slices import DETERMINED, NO_CERTIFICATE, POOR_LOSS, SliceProblem, SurfaceSlice, fit_slice
 from pricer.surfaces.smile import Array, Smile, like_input
-from pricer.surfaces.svi import SviSmile
+from pricer.surfaces.svi import SviParams, SviSmile
 
 Expiry: TypeAlias = float | int
+
+# What an expiry without a smile has in its place: NaN everywhere.
+NO_SMILE = SviSmile(math.nan, math.nan, SviParams(*5 * [math.nan]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,29 @@ class VolSurface:
             moved[i] = part.above(_shorter(moved, i))
         return VolSurface(tuple(moved), self.version + 1)
 
+    def shocked(
+        self,
+        *,
+        spot: float = 0.0,
+        vol: float = 0.0,
+        skew: float = 0.0,
+        curvature: float = 0.0,
+        term: float = 0.0,
+        dynamics: Dynamics = "sticky_moneyness",
+    ) -> VolSurface:
+        """The surface after a scenario, certified anew; `pricer.surfaces.shocks` says what each shock moves.
+
+        `spot` is a relative move of all forwards (-0.1 is a fall of a tenth), under the rule `dynamics`; the others are
+        added at equal k: `vol` to sigma (0.01 is one vol point), `skew` and `curvature` to its first and second
+        derivative in k/√ttm at the money, and `term` times ttm to sigma. Where that would be arbitrage the wings give
+        way, or else the surface takes a share of the shock: `DEGRADED` with `ARB_REPAIRED`. A shock of nothing gives
+        this surface. ValueError for what is not finite, for spot <= -1, and where no share is free of arbitrage, as
+        this surface is not.
+        """
+        shock = Shock(spot, vol, skew, curvature, term)
+        slices = shocked_slices(self.slices, shock, dynamics)
+        return self if shock == Shock() else VolSurface(tuple(slices), self.version + 1)
+
     @property
     def smiles(self) -> tuple[SviSmile | None, ...]:
         """The smile of each slice; None where there is none."""
@@ -207,6 +236,23 @@ class VolSurface:
             k = np.where(usable, np.log(flat / self.forward(ttm)), np.nan)
             sigma = np.sqrt(self._total_variance(k, ttm) / ttm)
         return like_input(sigma, strikes.shape)
+
+    def greeks(
+        self,
+        strikes: npt.ArrayLike,
+        expiry: Expiry,
+        cp: Signs,
+        discount: npt.ArrayLike = 1.0,
+        *,
+        dynamics: Dynamics = "sticky_strike",
+    ) -> SmileGreeks:
+        """The fourteen Greeks at the surface's own vols, smile-consistent under the rule `dynamics`.
+
+        Strikes, cp (±1 or a word) and discount broadcast. delta and gamma follow the smile as the forward moves, and
+        under "sticky_delta" vega and theta do as vol and time move; `pricer.surfaces.dynamics` has the rules. NaN where
+        the surface has no vol.
+        """
+        return smile_greeks(self.smile(expiry) or NO_SMILE, strikes, cp, discount, dynamics)
 
     def iv_status(self, strike: float, expiry: Expiry) -> tuple[Status, Reason]:
         """Status and reasons of `iv(strike, expiry)`: the worse of its slices, `EXTRAPOLATED` outside their quotes."""

@@ -52,7 +52,8 @@ TABLE = (
     Row("kernels.compiling", ours="kernels errors", others="subprocess signal"),
     Row("kernels.store", others="numpy numba llvmlite"),
     Row(MODELS, ours="kernels errors", others="numpy"),
-    Row("surfaces", ours="kernels errors conventions", others="numpy numba"),
+    # columns: the Greeks of a surface take options in the same shapes and words as all public functions do.
+    Row("surfaces", ours="kernels errors conventions columns", others="numpy numba"),
     Row("surfaces.plots", ours="surfaces kernels errors conventions", others="numpy", lazy="matplotlib plotly"),
     Row("adapters", ours=BASE, others="msgspec numpy"),
     Row("adapters.book", ours=f"adapters {BASE}", others="msgspec numpy numba"),
