@@ -39,10 +39,16 @@ def priced(chain: Chain, inputs: tuple[ArrayLike, ...], cp: Signs, discount: Arr
 
 
 def solved(
-    chain: Chain, premium: ArrayLike, inputs: tuple[ArrayLike, ...], cp: Signs, discount: ArrayLike, status: bool
+    chain: Chain,
+    premium: ArrayLike,
+    inputs: tuple[ArrayLike, ...],
+    cp: Signs,
+    discount: ArrayLike,
+    status: bool,
+    *more: ArrayLike,
 ) -> Any:
-    """One number a row of the premium over discount: `chain(premium, *inputs, cp, out, status)`."""
-    shape, (p, *columns) = rows(undiscounted(premium, discount), *inputs, signs(cp))
+    """One number a row of the premium over discount: `chain(premium, *inputs, cp, *more, out, status)`."""
+    shape, (p, *columns) = rows(undiscounted(premium, discount), *inputs, signs(cp), *more)
     out, codes = np.empty(len(p)), np.empty(len(p), np.uint8)
     chain(p, *columns, out, codes)
     return (shaped(out, shape), shaped_codes(codes, shape)) if status else shaped(out, shape)

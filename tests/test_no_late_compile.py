@@ -101,6 +101,7 @@ words = {"word": "call", "number": 1, "float": 1.0, "words": ["C"], "ints": np.a
 calls = {
     "price": lambda k, cp: pricer.price(100, k, 0.5, 0.2, cp),
     "implied_vol": lambda k, cp: pricer.implied_vol(4, 100, k, 0.5, cp),
+    "implied_vol again": lambda k, cp: pricer.implied_vol(4, 100, k, 0.5, cp, previous=np.asarray(0.2)),
     "greeks": lambda k, cp: pricer.greeks(100, k, 0.5, 0.2, cp).ultima,
     "venue_greeks": lambda k, cp: pricer.venue_greeks("deribit", 100, k, 0.5, 0.2, cp).theta,
 }

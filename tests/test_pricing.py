@@ -194,6 +194,19 @@ def test_an_unknown_venue_names_those_that_are_known() -> None:
         pricer.venue_greeks("mtgox", *ROW, 1)
 
 
+def test_volatilities_found_from_the_last_ticks_are_those_found_without() -> None:
+    premium = pricer.price(100.0, STRIKES, 0.25, 0.4, "put", 0.98)
+    cold = pricer.implied_vol(premium, 100.0, STRIKES, 0.25, "put", 0.98)
+    for previous in (cold * 1.001, cold * 3.0, math.nan, [0.4, math.nan, -1.0]):
+        found, status = pricer.implied_vol(premium, 100.0, STRIKES, 0.25, "put", 0.98, previous=previous, status=True)
+        assert found == pytest.approx(cold, rel=4e-15)
+        assert (status == KernelStatus.OK).all()
+    assert (
+        pricer.implied_vol(3.0, 100.0, 105.0, 0.5, "put", previous=0.2, status=True)[1] is KernelStatus.BELOW_INTRINSIC
+    )
+    assert type(pricer.implied_vol(8.0, 100.0, 105.0, 0.5, "put", previous=0.2)) is float
+
+
 def test_M03_the_error_bar_is_one_tick_over_vega_and_absent_without_vega() -> None:
     ticked = pricer.price(100.0, 120.0, 0.25, 0.4, "call") + 0.001
     moved = pricer.implied_vol(ticked, 100.0, 120.0, 0.25, "call") - 0.4

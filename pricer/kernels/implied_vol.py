@@ -384,4 +384,8 @@ def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
     return [
         ("implied_vol", lambda: implied_vol(0.4, 1.0, 1.0, 1.0, 1.0)),
         ("implied_vol_chain", lambda: implied_vol_chain(one, one, one, one, one, np.zeros(1), codes)),
+        (
+            "implied_vol_chain_warm",
+            lambda: implied_vol_chain_warm(one, one, one, one, one, one, np.zeros(1), codes),
+        ),
     ]
