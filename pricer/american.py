@@ -322,21 +322,21 @@ def _differences(options: _Options, field: str, step: Floats, away: Floats) -> F
     """
     count = len(step)
     out = np.full((5, count), np.nan)
-    todo = np.arange(count)
+    pending = np.arange(count)
     for first, direction in ((-3, np.ones(count)), (0, away)):
-        offsets = np.arange(first, first + 7, dtype=float)[:, None] * direction[todo]
-        nodes = options.of(np.tile(todo, 7))
-        nodes = nodes._replace(**{field: getattr(nodes, field) + (offsets * step[todo]).ravel()})
+        offsets = np.arange(first, first + 7, dtype=float)[:, None] * direction[pending]
+        nodes = options.of(np.tile(pending, 7))
+        nodes = nodes._replace(**{field: getattr(nodes, field) + (offsets * step[pending]).ravel()})
         values, codes = _values(nodes, 3)
-        grid = values.reshape(5, 7, len(todo))
+        grid = values.reshape(5, 7, len(pending))
         weights = _stencil(first)
-        signs_ = direction[todo]
+        signs_ = direction[pending]
         found = np.array([*(weights @ grid[0]), weights[0] @ grid[1], weights[0] @ grid[2]])
         found[[0, 2, 3, 4]] *= signs_
         whole = (codes.reshape(7, -1) == OK).all(axis=0)
-        out[:, todo[whole]] = found[:, whole]
-        todo = todo[~whole]
-        if not len(todo):
+        out[:, pending[whole]] = found[:, whole]
+        pending = pending[~whole]
+        if not len(pending):
             break
     return out
 
@@ -389,24 +389,26 @@ def _search(premium: Floats, options: _Options, guess: Floats) -> tuple[Floats, 
     last, last_miss = np.zeros(count), -wanted
     sigma = np.where((guess > 0.0) & (guess < 1e3), guess, 0.3 / np.sqrt(np.maximum(options.ttm, 1.0)))
     codes = np.full(count, NO_CONVERGENCE, np.uint8)
-    todo = np.arange(count)
+    pending = np.arange(count)
     for _ in range(MAX_TRIALS):
-        now = sigma[todo]
-        (value, *_), found = _values(options.of(todo)._replace(sigma=now), 1)
-        miss = np.sqrt(np.maximum(value - intrinsic[todo], 0.0)) - wanted[todo]
+        now = sigma[pending]
+        (value, *_), found = _values(options.of(pending)._replace(sigma=now), 1)
+        miss = np.sqrt(np.maximum(value - intrinsic[pending], 0.0)) - wanted[pending]
         under = miss < 0.0
-        low[todo[under]], high[todo[~under]] = now[under], now[~under]
+        low[pending[under]], high[pending[~under]] = now[under], now[~under]
         with np.errstate(all="ignore"):
-            trial = now - miss * (now - last[todo]) / (miss - last_miss[todo])
+            trial = now - miss * (now - last[pending]) / (miss - last_miss[pending])
             settled = (np.abs(trial - now) <= SIGMA_DONE * now) | (miss == 0.0)
-            settled |= high[todo] - low[todo] <= SIGMA_DONE * now
-            middle = np.where(np.isinf(high[todo]), 2.0 * now, np.sqrt(np.maximum(low[todo], 0.1 * now) * high[todo]))
-            inside = (trial > low[todo]) & (trial < high[todo]) & (trial < 4.0 * now)
-        last[todo], last_miss[todo] = now, miss
+            settled |= high[pending] - low[pending] <= SIGMA_DONE * now
+            middle = np.where(
+                np.isinf(high[pending]), 2.0 * now, np.sqrt(np.maximum(low[pending], 0.1 * now) * high[pending])
+            )
+            inside = (trial > low[pending]) & (trial < high[pending]) & (trial < 4.0 * now)
+        last[pending], last_miss[pending] = now, miss
         lost = found == NO_CONVERGENCE
-        codes[todo[settled & ~lost]] = OK
-        sigma[todo] = np.where(settled, now, np.where(inside, trial, middle))
-        todo = todo[~settled & ~lost]
-        if not len(todo):
+        codes[pending[settled & ~lost]] = OK
+        sigma[pending] = np.where(settled, now, np.where(inside, trial, middle))
+        pending = pending[~settled & ~lost]
+        if not len(pending):
             break
     return np.where(codes == OK, sigma, np.nan), codes
