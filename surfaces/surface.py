@@ -6,7 +6,8 @@ Between two expiries total variance is linear in ttm at equal k, which keeps cal
 the first and after the last expiry sigma(k) stays that of the nearest one.
 
 An argument called `expiry` is a time to maturity in years (a float) or the index of a slice (an int), which stands for
-that slice's ttm: `surface.atm(1.0)` is the volatility at one year, `surface.atm(1)` that of the second slice.
+that slice's ttm: `surface.atm(1.0)` is the volatility at one year, `surface.atm(1)` that of the second slice. One
+called `ttm` is in years, whatever its type.
 """
 
 from __future__ import annotations
@@ -226,9 +227,8 @@ class VolSurface:
         k = np.asarray(k, dtype=np.float64)
         return like_input(self._total_variance(k.reshape(-1), ttm), k.shape)
 
-    def iv(self, strike: npt.ArrayLike, expiry: Expiry) -> Array:
-        """Black volatility at (strike, expiry); NaN where there is none. `iv_status` says what it may be used for."""
-        ttm = self.ttm(expiry)
+    def iv(self, strike: npt.ArrayLike, ttm: float) -> Array:
+        """Black volatility at (strike, ttm); NaN where there is none. `iv_status` says what it may be used for."""
         strikes = np.asarray(strike, dtype=np.float64)
         flat = strikes.reshape(-1)
         usable = flat > 0.0
@@ -254,9 +254,8 @@ class VolSurface:
         """
         return smile_greeks(self.smile(expiry) or NO_SMILE, strikes, cp, discount, dynamics)
 
-    def iv_status(self, strike: float, expiry: Expiry) -> tuple[Status, Reason]:
-        """Status and reasons of `iv(strike, expiry)`: the worse of its slices, `EXTRAPOLATED` outside their quotes."""
-        ttm = self.ttm(expiry)
+    def iv_status(self, strike: float, ttm: float) -> tuple[Status, Reason]:
+        """Status and reasons of `iv(strike, ttm)`: the worse of its slices, `EXTRAPOLATED` outside their quotes."""
         parts = self._around(ttm)
         if not parts or not (ttm > 0.0 and strike > 0.0):
             return Status.INVALID, Reason.FIT_UNDERDETERMINED if not parts else Reason.BAD_INPUT
@@ -285,11 +284,11 @@ class VolSurface:
         """
         smile = self.smile(expiry)
         if smile is None:
-            return DeltaPoint(math.nan, math.nan, *self.iv_status(math.nan, expiry))
+            return DeltaPoint(math.nan, math.nan, *self.iv_status(math.nan, self.ttm(expiry)))
         point = deltas.strike_at_delta(smile, delta, convention, spot=spot, discount=discount)
         if point.reasons:
             return point
-        return DeltaPoint(point.strike, point.iv, *self.iv_status(point.strike, expiry))
+        return DeltaPoint(point.strike, point.iv, *self.iv_status(point.strike, self.ttm(expiry)))
 
     def iv_at_delta(
         self,

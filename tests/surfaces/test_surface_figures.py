@@ -21,11 +21,11 @@ def test_an_expiry_is_a_ttm_or_the_index_of_a_slice(surface: VolSurface) -> None
     for index in (3, -5):
         assert surface.ttm(index) == TTMS[3]
         assert surface.smile(index) is surface.slices[3].smile
-        assert surface.iv(50_000.0, index) == surface.iv(50_000.0, TTMS[3])
-        assert surface.iv_status(50_000.0, index) == surface.iv_status(50_000.0, TTMS[3])
         assert surface.forward(index) == surface.forward(TTMS[3])
         assert surface.skew(index) == surface.skew(TTMS[3])
     assert surface.ttm(3.0) == 3.0
+    assert surface.iv(50_000.0, 1) == surface.iv(50_000.0, 1.0)  # a ttm is in years, whatever its type
+    assert surface.iv_status(50_000.0, 1) == surface.iv_status(50_000.0, 1.0)
     with pytest.raises(IndexError):
         surface.atm(len(TTMS))
 
