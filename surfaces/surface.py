@@ -201,9 +201,11 @@ class VolSurface:
 
     def forward(self, expiry: Expiry) -> float:
         """The forward at `expiry`: log-linear between expiries, constant outside; NaN for a surface without slices."""
+        return self._forward(self.ttm(expiry))
+
+    def _forward(self, ttm: float) -> float:
         if not self.slices:
             return math.nan
-        ttm = self.ttm(expiry)
         times = [part.ttm for part in self.slices]
         if ttm in times:
             return self.slices[times.index(ttm)].forward  # itself, not the exponential of its logarithm
@@ -219,8 +221,8 @@ class VolSurface:
         assert near is not None
         assert far is not None
         if near is not far:
-            return BetweenSmile.of(near, far, ttm, self.forward(ttm))
-        return near if near.ttm == ttm else near.at(self.forward(ttm), ttm)
+            return BetweenSmile.of(near, far, ttm, self._forward(ttm))
+        return near if near.ttm == ttm else near.at(self._forward(ttm), ttm)
 
     def total_variance(self, k: npt.ArrayLike, ttm: float) -> Array:
         """w(k) at `ttm`; NaN where the surface has no smile or `ttm` is not positive."""
@@ -233,7 +235,7 @@ class VolSurface:
         flat = strikes.reshape(-1)
         usable = flat > 0.0
         with np.errstate(invalid="ignore", divide="ignore"):
-            k = np.where(usable, np.log(flat / self.forward(ttm)), np.nan)
+            k = np.where(usable, np.log(flat / self._forward(ttm)), np.nan)
             sigma = np.sqrt(self._total_variance(k, ttm) / ttm)
         return like_input(sigma, strikes.shape)
 
@@ -259,7 +261,7 @@ class VolSurface:
         parts = self._around(ttm)
         if not parts or not (ttm > 0.0 and strike > 0.0):
             return Status.INVALID, Reason.FIT_UNDERDETERMINED if not parts else Reason.BAD_INPUT
-        k = math.log(strike / self.forward(ttm))
+        k = math.log(strike / self._forward(ttm))
         status = max(part.status for part in parts)
         reasons = NO_REASON
         for part in parts:
@@ -357,7 +359,7 @@ class VolSurface:
         total = atm * atm * times
         return TermStructure(
             times,
-            np.array([self.forward(ttm) for ttm in times.tolist()]),
+            np.array([self._forward(ttm) for ttm in times.tolist()]),
             atm,
             np.array([self.skew(ttm) for ttm in times.tolist()]),
             indices.forward_volatility(np.diff(total, prepend=0.0), np.diff(times, prepend=0.0)),

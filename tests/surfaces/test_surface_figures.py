@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,10 +25,19 @@ def test_an_expiry_is_a_ttm_or_the_index_of_a_slice(surface: VolSurface) -> None
         assert surface.forward(index) == surface.forward(TTMS[3])
         assert surface.skew(index) == surface.skew(TTMS[3])
     assert surface.ttm(3.0) == 3.0
-    assert surface.iv(50_000.0, 1) == surface.iv(50_000.0, 1.0)  # a ttm is in years, whatever its type
-    assert surface.iv_status(50_000.0, 1) == surface.iv_status(50_000.0, 1.0)
     with pytest.raises(IndexError):
         surface.atm(len(TTMS))
+
+
+def test_a_ttm_is_in_years_whatever_the_type_of_the_number() -> None:
+    # Forwards far apart: that of slice 1 in the place of that of one year would show.
+    carried = surface_of(*(replace(smile(ttm), forward=60_000.0 * math.exp(0.5 * ttm)) for ttm in TTMS))
+    assert carried.forward(1) != carried.forward(1.0)
+    assert carried.iv(50_000.0, 1) == carried.iv(50_000.0, 1.0)
+    last = carried.slices[-1]
+    edge = math.exp(last.k_max) * 0.999
+    for strike in (50_000.0, carried.forward(1.0) * edge, carried.forward(1) * edge):
+        assert carried.iv_status(strike, 1) == carried.iv_status(strike, 1.0)
 
 
 def test_the_smile_at_any_time_is_the_surface_there(surface: VolSurface) -> None:
