@@ -9,6 +9,7 @@ from pricer.surfaces.dynamics import DYNAMICS, Dynamics, IvMoves, SmileGreeks, i
 from pricer.surfaces.indices import variance_swap
 from pricer.surfaces.local_vol import LocalVolStatus
 from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
+from pricer.surfaces.sabr import SabrSmile
 from pricer.surfaces.shocks import AtmShape, Shock, atm_shape
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
@@ -17,7 +18,7 @@ from pricer.surfaces.svi import SviParams, SviSmile, iv_chain
 from pricer.surfaces.warm import warmup_calls
 
 # Every parametrisation of one expiry, by its name; the shared smile tests run on each.
-SMILES = {"svi": SviSmile}
+SMILES = {"svi": SviSmile, "sabr": SabrSmile}
 
 __all__ = [
     "DYNAMICS",
@@ -30,6 +31,7 @@ __all__ = [
     "IvMoves",
     "LocalVolStatus",
     "Role",
+    "SabrSmile",
     "Selection",
     "Shock",
     "SliceQuotes",
