@@ -15,10 +15,11 @@ from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
 from pricer.surfaces.surface import SurfaceDiagnostics, TermStructure, VolSurface
 from pricer.surfaces.svi import SviParams, SviSmile, iv_chain
+from pricer.surfaces.svi_local import SviLocalSmile
 from pricer.surfaces.warm import warmup_calls
 
 # Every parametrisation of one expiry, by its name; the shared smile tests run on each.
-SMILES = {"svi": SviSmile, "sabr": SabrSmile}
+SMILES = {"svi": SviSmile, "sabr": SabrSmile, "svi_local": SviLocalSmile}
 
 __all__ = [
     "DYNAMICS",
@@ -39,6 +40,7 @@ __all__ = [
     "SmileGreeks",
     "SurfaceDiagnostics",
     "SurfaceSlice",
+    "SviLocalSmile",
     "SviParams",
     "SviSmile",
     "TermStructure",
