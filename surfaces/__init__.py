@@ -13,13 +13,14 @@ from pricer.surfaces.sabr import SabrSmile
 from pricer.surfaces.shocks import AtmShape, Shock, atm_shape
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
+from pricer.surfaces.spline import SplineSmile
 from pricer.surfaces.surface import SurfaceDiagnostics, TermStructure, VolSurface
 from pricer.surfaces.svi import SviParams, SviSmile, iv_chain
 from pricer.surfaces.svi_local import SviLocalSmile
 from pricer.surfaces.warm import warmup_calls
 
 # Every parametrisation of one expiry, by its name; the shared smile tests run on each.
-SMILES = {"svi": SviSmile, "sabr": SabrSmile, "svi_local": SviLocalSmile}
+SMILES = {"svi": SviSmile, "sabr": SabrSmile, "svi_local": SviLocalSmile, "spline": SplineSmile}
 
 __all__ = [
     "DYNAMICS",
@@ -38,6 +39,7 @@ __all__ = [
     "SliceQuotes",
     "Smile",
     "SmileGreeks",
+    "SplineSmile",
     "SurfaceDiagnostics",
     "SurfaceSlice",
     "SviLocalSmile",

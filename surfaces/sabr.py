@@ -15,6 +15,7 @@ Limits of the expansion (of the formula, not of the SABR process):
   for β < 1 the left wing does the same sooner, as exp(β′|k|/2) enters z;
 - near zero forwards and strikes the normal-volatility form of the same paper is the more accurate one.
 
+Look-ups by delta search the whole line and name no strike where those wings have a second one (`MODEL_LIMIT`).
 `arbitrage.check_butterfly` says on a grid of |k| <= 4 where it fails.
 """
 
@@ -43,7 +44,7 @@ _NU_LOW, _NU_HIGH = 1e-3, 20.0
 _FLAT_NU = 0.3  # ν·√T where the quotes do not say
 
 _STEPS = 60
-_CONVERGED = 1e-10  # relative fall of the objective
+_CONVERGED = 1e-8  # relative fall of the objective
 _STUCK = 1e12  # of the damping
 
 
@@ -72,7 +73,7 @@ class SabrSmile(CurveSmile):
         """The same sigma(k) for another forward and time to maturity: w scales with ttm."""
         alpha = self.alpha * (forward / self.forward) ** (1.0 - self.beta)
         expansion = self.ttm if self.expansion_ttm is None else self.expansion_ttm
-        return SabrSmile(ttm, forward, alpha, self.beta, self.rho, self.nu, expansion)
+        return SabrSmile(ttm, forward, alpha, self.beta, self.rho, self.nu, None if expansion == ttm else expansion)
 
 
 @kernel
@@ -166,7 +167,7 @@ def fit_sabr(observations: Array, ttm: float, beta: float, warm: bool, stiffness
     damping = 1e-3
     quiet = 0
     for _ in range(_STEPS):
-        if quiet == 2 or damping > _STUCK:
+        if quiet >= 2 or damping > _STUCK:
             break
         _solve(matrix, gradient, damping, step)
         longest = max(abs(step[0]), abs(step[1]), abs(step[2]), 1.0)
@@ -183,6 +184,7 @@ def fit_sabr(observations: Array, ttm: float, beta: float, warm: bool, stiffness
             matrix, trial_matrix = trial_matrix, matrix
             damping = max(0.2 * damping, 1e-9)
         else:
+            quiet += damping > 1.0  # so short a step is no improvement: rounding is what is left
             damping *= 6.0
     params[0], params[1], params[2] = math.exp(p[0]), math.tanh(p[1]), math.exp(p[2])
     mass = 0.0

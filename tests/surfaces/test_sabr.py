@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import mpmath
 import numpy as np
@@ -13,8 +13,9 @@ from pricer.surfaces import SabrSmile, check_butterfly, select
 from pricer.surfaces.sabr import fit_smile, volatility, x_over_z
 from tests.surfaces.made import recorded_btc
 
-# (ttm, forward, alpha, beta, rho, nu)
-CASES = [
+Case: TypeAlias = tuple[float, float, float, float, float, float]  # (ttm, forward, alpha, beta, rho, nu)
+
+CASES: list[Case] = [
     (0.25, 60_000.0, 0.5, 1.0, -0.3, 1.5),
     (1.0, 100.0, 2.0, 0.5, -0.6, 0.5),
     (5.0, 0.03, 0.01, 0.0, 0.4, 0.3),
@@ -37,7 +38,7 @@ def exact_volatility(ttm: float, forward: float, alpha: float, beta: float, rho:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_volatilities_are_quantlibs(case: tuple[float, ...]) -> None:
+def test_volatilities_are_quantlibs(case: Case) -> None:
     quantlib = pytest.importorskip("QuantLib")
     ttm, forward, alpha, beta, rho, nu = case
     sabr = SabrSmile(*case)
@@ -49,7 +50,7 @@ def test_volatilities_are_quantlibs(case: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_derivatives_are_those_of_the_formula_in_high_precision(case: tuple[float, ...]) -> None:
+def test_derivatives_are_those_of_the_formula_in_high_precision(case: Case) -> None:
     ttm = case[0]
     sabr = SabrSmile(*case)
     with mpmath.workdps(50):
@@ -116,7 +117,7 @@ def test_a_smile_moved_in_time_and_forward_keeps_sigma_with_any_beta() -> None:
     np.testing.assert_allclose(moved.iv(150.0 * np.exp(k)), sabr.iv(100.0 * np.exp(k)), rtol=1e-13)
 
 
-def observed(case: tuple[float, ...], count: int = 21, reach: float = 2.0, half: float = 0.005) -> Any:
+def observed(case: Case, count: int = 21, reach: float = 2.0, half: float = 0.005) -> Any:
     ttm, forward = case[:2]
     sabr = SabrSmile(*case)
     sd = float(sabr.iv(forward)) * math.sqrt(ttm)
@@ -126,7 +127,7 @@ def observed(case: tuple[float, ...], count: int = 21, reach: float = 2.0, half:
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[3]])
-def test_a_cold_fit_gives_the_parameters_back(case: tuple[float, ...]) -> None:
+def test_a_cold_fit_gives_the_parameters_back(case: Case) -> None:
     found, loss = fit_smile(observed(case), case[0], case[1], beta=case[3])
     assert loss < 1e-10
     assert (found.alpha, found.rho, found.nu) == pytest.approx((case[2], case[4], case[5]), rel=1e-4)
