@@ -39,7 +39,8 @@ class CurveSmile(ABC):
         """Durrleman's g(k); below zero there is butterfly arbitrage, NaN where w is not positive."""
         k = np.asarray(k, dtype=np.float64)
         flat = k.reshape(-1)
-        return like_input(durrleman(*self.curve(flat), flat), k.shape)
+        w, slope, bend = self.curve(flat)
+        return like_input(durrleman(w, slope, bend, flat), k.shape)
 
     def iv(self, strikes: npt.ArrayLike) -> Array:
         """Black volatility at each strike; NaN where the strike is not positive or w < 0."""

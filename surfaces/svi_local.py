@@ -293,9 +293,9 @@ def _steepest_g(box: Array, low: float, high: float) -> float:
     second = _times(pair[0], pair[1], 0.5 * (per_low + 0.25), 0.5 * (per_high + 0.25))
     squared = _times(ratio[0], ratio[1], ratio[0], ratio[1])
     cubed = _times(squared[0], squared[1], box[1, 0], box[1, 1])
-    bottom = 2.0 * first[0] - second[1] + 0.25 * cubed[0] + 0.5 * box[3, 0]
-    top = 2.0 * first[1] - second[0] + 0.25 * cubed[1] + 0.5 * box[3, 1]
-    return max(abs(bottom), abs(top))
+    bottom: float = 2.0 * first[0] - second[1] + 0.25 * cubed[0] + 0.5 * box[3, 0]
+    top: float = 2.0 * first[1] - second[0] + 0.25 * cubed[1] + 0.5 * box[3, 1]
+    return max(-bottom, top)
 
 
 @kernel
