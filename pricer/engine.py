@@ -502,7 +502,7 @@ def _belongs(instrument: Instrument, definition: SliceDefinition) -> bool:
 
 
 def _smile(fit: SurfaceSlice | None) -> SviSmile | None:
-    return None if fit is None else fit.smile
+    return None if fit is None else fit.svi
 
 
 def _last_moment(key: SliceKey, now: Instant) -> int:

@@ -9,15 +9,18 @@ from pricer.surfaces.dynamics import DYNAMICS, Dynamics, IvMoves, SmileGreeks, i
 from pricer.surfaces.indices import variance_swap
 from pricer.surfaces.local_vol import LocalVolStatus
 from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
+from pricer.surfaces.sabr import SabrSmile
 from pricer.surfaces.shocks import AtmShape, Shock, atm_shape
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
+from pricer.surfaces.spline import SplineSmile
 from pricer.surfaces.surface import SurfaceDiagnostics, TermStructure, VolSurface
 from pricer.surfaces.svi import SviParams, SviSmile, iv_chain
+from pricer.surfaces.svi_local import SviLocalSmile
 from pricer.surfaces.warm import warmup_calls
 
 # Every parametrisation of one expiry, by its name; the shared smile tests run on each.
-SMILES = {"svi": SviSmile}
+SMILES = {"svi": SviSmile, "sabr": SabrSmile, "svi_local": SviLocalSmile, "spline": SplineSmile}
 
 __all__ = [
     "DYNAMICS",
@@ -30,13 +33,16 @@ __all__ = [
     "IvMoves",
     "LocalVolStatus",
     "Role",
+    "SabrSmile",
     "Selection",
     "Shock",
     "SliceQuotes",
     "Smile",
     "SmileGreeks",
+    "SplineSmile",
     "SurfaceDiagnostics",
     "SurfaceSlice",
+    "SviLocalSmile",
     "SviParams",
     "SviSmile",
     "TermStructure",

@@ -31,7 +31,7 @@ def fit_chain(problems: Sequence[SliceProblem]) -> list[SurfaceSlice]:
     slices: dict[int, SurfaceSlice] = {}
     for i in determined:
         slices[i] = settle_slice(_between(problems[i], i, smiles), rows[i])
-        smile = slices[i].smile
+        smile = slices[i].svi
         if smile is None:
             del smiles[i]  # a refused slice constrains nobody
         else:
@@ -39,7 +39,7 @@ def fit_chain(problems: Sequence[SliceProblem]) -> list[SurfaceSlice]:
     for i, problem in enumerate(problems):
         if i not in slices:
             slices[i] = fit_slice(_between(problem, i, smiles))
-            follower = slices[i].smile
+            follower = slices[i].svi
             if follower is not None:
                 smiles[i] = follower  # for the next longer one that its own quotes do not determine
     return [slices[i] for i in range(len(problems))]

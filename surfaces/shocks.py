@@ -146,16 +146,16 @@ def shocked_slices(slices: Sequence[SurfaceSlice], shock: Shock, dynamics: Dynam
     ValueError says that the unshocked slices carry arbitrage themselves, beyond what their wings can mend.
     """
     checked(dynamics)
-    taken, settled = _realised([part.smile for part in slices if part.smile is not None], shock, dynamics)
+    taken, settled = _realised([part.svi for part in slices if part.svi is not None], shock, dynamics)
     found = zip(taken, *settled, strict=True)
     result: list[SurfaceSlice] = []
     lower: SviSmile | None = None
     for part in slices:
-        if part.smile is None:
+        if part.svi is None:
             result.append(replace(part, forward=part.forward * (1.0 + shock.spot)))
             continue
         shares, smile, gave = next(found)
-        moved = _slice(part, smile, _spot_move(part.smile, shock, dynamics, shares.spot), gave or min(shares) < 1.0)
+        moved = _slice(part, smile, _spot_move(part.svi, shock, dynamics, shares.spot), gave or min(shares) < 1.0)
         result.append(moved.above(lower))
         lower = smile
     return result

@@ -26,7 +26,7 @@ from pricer.conventions import NO_REASON, Reason, Status
 from pricer.kernels.jit import kernel
 from pricer.surfaces.arbitrage import Certificate, certify_svi, check_calendar
 from pricer.surfaces.quotes import HIGH, LOW, WIDTH, K, Selection
-from pricer.surfaces.smile import Array
+from pricer.surfaces.smile import Array, Smile
 from pricer.surfaces.svi import SviParams, SviSmile, value
 from pricer.surfaces.svi_free import fit_free, residual, robust_loss
 from pricer.surfaces.svi_hard import EPSILON, blend_certified, fit_certified
@@ -82,7 +82,7 @@ class SurfaceSlice:
 
     ttm: float
     forward: float
-    smile: SviSmile | None
+    smile: Smile | None
     status: Status
     reasons: Reason
     certificate: Certificate
@@ -97,12 +97,17 @@ class SurfaceSlice:
         """Do its own quotes determine this smile? If not, it follows its neighbours and does not constrain them."""
         return self.smile is not None and not self.reasons.value & _UNDERDETERMINED
 
+    @property
+    def svi(self) -> SviSmile | None:
+        """The smile, if it is raw SVI; None where there is none, or one of another model."""
+        return self.smile if isinstance(self.smile, SviSmile) else None
+
     def at(self, forward: float, ttm: float) -> SurfaceSlice:
         """The same sigma(k) for another forward and time to maturity; its certificate is the caller's to renew."""
         smile = None if self.smile is None else self.smile.at(forward, ttm)
         return self._with(smile, forward, ttm, self.certificate)
 
-    def above(self, lower: SviSmile | None) -> SurfaceSlice:
+    def above(self, lower: Smile | None) -> SurfaceSlice:
         """The same slice with the calendar part of its certificate renewed, against the next shorter smile."""
         own = self.certificate
         if self.smile is None:
@@ -113,7 +118,7 @@ class SurfaceSlice:
         )
         return self._with(self.smile, self.forward, self.ttm, certificate)
 
-    def _with(self, smile: SviSmile | None, forward: float, ttm: float, certificate: Certificate) -> SurfaceSlice:
+    def _with(self, smile: Smile | None, forward: float, ttm: float, certificate: Certificate) -> SurfaceSlice:
         # Spelled out: dataclasses.replace takes five times as long, and this is on the tick path.
         return SurfaceSlice(
             ttm, forward, smile, self.status, self.reasons, certificate, self.diagnostics, self.accepted,
@@ -201,9 +206,9 @@ def assess(selection: Selection, ttm: float, params: Array, path: FitPath, steps
 
 def _determined(problem: SliceProblem) -> SurfaceSlice | None:
     last = problem.last
-    if last is None or last.smile is None:
+    if last is None or last.svi is None:
         return _attempt(problem, cold_start(problem), 0.1, "fitted")
-    warm = _attempt(problem, np.array(last.smile.params), EPSILON, "fitted")
+    warm = _attempt(problem, np.array(last.svi.params), EPSILON, "fitted")
     before = last.diagnostics.loss
     if warm is not None and not (warm.diagnostics.loss > POOR_LOSS and warm.diagnostics.loss > _GROWN * before):
         return warm
@@ -231,9 +236,9 @@ def _attempt(
     if certificates > 1 and path == "fitted":
         path = "tightened"
     if certificates == 0:
-        if problem.last is None or problem.last.smile is None:
+        if problem.last is None or problem.last.svi is None:
             return None
-        base = np.array(problem.last.smile.params)
+        base = np.array(problem.last.svi.params)
         if not certify_svi(base, below, above, evidence) or not blend_certified(params, base, below, above, evidence):
             return None
         path = "blended"
@@ -249,8 +254,8 @@ def cold_start(problem: SliceProblem) -> Array:
 
 def _shape(problem: SliceProblem) -> Array:
     """The smile that an underdetermined fit starts from and is held to."""
-    if problem.last is not None and problem.last.smile is not None:
-        return np.array(problem.last.smile.params)
+    if problem.last is not None and problem.last.svi is not None:
+        return np.array(problem.last.svi.params)
     ttm = problem.ttm
     near = [smile for smile in (problem.below, problem.above) if smile is not None]
     if near:
@@ -278,10 +283,10 @@ def _without_quotes(problem: SliceProblem) -> SurfaceSlice:
     """No mid at all: the last good smile where there is one, moved out of its neighbours' way; else none."""
     why = Reason.FIT_UNDERDETERMINED | Reason.NO_QUOTE
     last = problem.last
-    if last is None or last.smile is None:
+    if last is None or last.svi is None:
         return _empty(problem, why)
     why |= Reason.FIT_LAST_GOOD
-    if certify_svi(np.array(last.smile.params), _params(problem.below), _params(problem.above), np.empty(9)):
+    if certify_svi(np.array(last.svi.params), _params(problem.below), _params(problem.above), np.empty(9)):
         return _kept(problem, last, why, "none")
     moved = _underdetermined(problem)
     if moved is None:
@@ -293,7 +298,7 @@ def _refused(problem: SliceProblem) -> SurfaceSlice:
     why = Reason.FIT_FAILED
     if not problem.determined:
         why |= Reason.FIT_UNDERDETERMINED
-    if problem.last is None or problem.last.smile is None:
+    if problem.last is None or problem.last.svi is None:
         return _empty(problem, why)
     return _kept(problem, problem.last, why | Reason.FIT_LAST_GOOD, "refused")
 
@@ -308,8 +313,8 @@ def _empty(problem: SliceProblem, reasons: Reason) -> SurfaceSlice:
 
 
 def _kept(problem: SliceProblem, last: SurfaceSlice, reasons: Reason, path: FitPath) -> SurfaceSlice:
-    assert last.smile is not None
-    params = np.array(last.smile.params)
+    assert last.svi is not None
+    params = np.array(last.svi.params)
     evidence = np.empty(9)
     certify_svi(params, _params(problem.below), _params(problem.above), evidence)
     diagnostics, _ = assess(problem.selection, problem.ttm, params, path, 0)

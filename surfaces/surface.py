@@ -16,14 +16,14 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from pricer.columns import Signs
 from pricer.conventions import NO_REASON, Reason, Status
-from pricer.surfaces import deltas, indices
+from pricer.surfaces import deltas, indices, models
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
 from pricer.surfaces.between import BetweenSmile
 from pricer.surfaces.chain import fit_chain
@@ -68,26 +68,34 @@ class TermStructure(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VolSurface:
-    """An immutable volatility surface of one underlying; `slices` in rising order of ttm."""
+    """An immutable volatility surface of one underlying; `slices` in rising order of ttm, all of one `model`."""
 
     slices: tuple[SurfaceSlice, ...]
     version: int = 0
+    model: str = "svi"
 
     @classmethod
     def fit(
-        cls, slices: Sequence[SliceQuotes], model: Literal["svi"] = "svi", no_arbitrage: Literal["hard"] = "hard"
+        cls, slices: Sequence[SliceQuotes], model: str = "svi", no_arbitrage: models.NoArbitrage = "hard"
     ) -> VolSurface:
-        """A surface from the quotes of its expiries, all fitted together under the same constraints."""
-        if model != "svi":
-            raise ValueError(f"unknown model {model!r}; there is 'svi'")
-        if no_arbitrage != "hard":
-            raise ValueError(f"unknown no_arbitrage {no_arbitrage!r}; there is 'hard'")
+        """A surface from the quotes of its expiries.
+
+        With `no_arbitrage="hard"`, models "svi" (raw SVI, all fitted together under the same constraints) and
+        "svi_local" (the same with local terms): free of arbitrage. With "check", the other models of
+        `pricer.surfaces.models`: fitted as they are, and a slice that fails its certificate is `DEGRADED` with
+        `MODEL_LIMIT`. ValueError for an unknown model, and for a promise that it does not keep.
+        """
+        chosen = models.model_of(model, no_arbitrage)
         ordered = sorted(slices, key=lambda quotes: quotes.ttm)
         for shorter, longer in itertools.pairwise(ordered):
             if shorter.ttm == longer.ttm:
                 raise ValueError(f"two slices have the same ttm {longer.ttm!r}")
-        fitted = fit_chain([SliceProblem(select(q), q.ttm, q.forward) for q in ordered])
-        return cls(_following(fitted, range(len(fitted))))
+        problems = [SliceProblem(select(q), q.ttm, q.forward) for q in ordered]
+        if chosen.no_arbitrage == "check":
+            return cls(tuple(models.fitted(chosen, problems)), model=model)
+        fitted = fit_chain(problems)
+        surface = cls(_following(fitted, range(len(fitted))))
+        return surface if chosen.refine is None else surface._refined(model, len(fitted) * [None])
 
     def updated(self, index: int, quotes: SliceQuotes) -> VolSurface:
         """The surface after new quotes of one expiry: the tick path."""
@@ -99,8 +107,12 @@ class VolSurface:
         A rise of the whole surface is held up by the longer expiries that have not moved yet. So the slices that were
         refused or fitted poorly are tried again from long to short, and once more from short to long.
         """
+        if self._model.refine is not None:
+            return self._backbone().updated_many(changes)._refined(self.model, self.slices)
         slices = list(self.slices)
         selections = {i: select(quotes) for i, quotes in sorted(changes.items())}
+        if self._checked:
+            return self._next(models.refitted(self._model, slices, _alone(slices, changes, selections)))
         waiting = list(selections)
         for _ in range(3):
             waiting = _refit(slices, changes, selections, waiting)[::-1]
@@ -114,6 +126,12 @@ class VolSurface:
         if index < len(self.slices) and self.slices[index].ttm == quotes.ttm:
             raise ValueError(f"there is a slice with ttm {quotes.ttm!r} already")
         slices = list(self.slices)
+        if self._checked:
+            problem = SliceProblem(select(quotes), quotes.ttm, quotes.forward)
+            slices.insert(index, models.unfitted(problem))
+            return self._next(models.refitted(self._model, slices, {index: problem}))
+        if self._model.refine is not None:
+            return self._backbone().inserted(quotes)._refined(self.model, [*slices[:index], None, *slices[index:]])
         slices.insert(
             index, fit_slice(_problem(select(quotes), quotes.ttm, quotes.forward, None, slices, index, index))
         )
@@ -123,6 +141,8 @@ class VolSurface:
         """The surface without one expiry; the others keep their smiles."""
         slices = list(self.slices)
         del slices[index]
+        if self.model != "svi":
+            return self._next(models.renewed(slices, [range(len(self.slices))[index]], degrade=self._checked))
         return VolSurface(_following(slices, [index]), self.version + 1)
 
     def at(self, ttms: Sequence[float], forwards: Sequence[float]) -> VolSurface:
@@ -131,6 +151,8 @@ class VolSurface:
         Time alone can bring butterfly arbitrage into a smile; that shows in the certificates.
         """
         moved = [part.at(forward, ttm) for part, ttm, forward in zip(self.slices, ttms, forwards, strict=True)]
+        if self.model != "svi":
+            return self._next(models.renewed(moved, degrade=self._checked))
         moved = [
             part if part.smile is None else replace(part, certificate=check_butterfly(part.smile)) for part in moved
         ]
@@ -154,15 +176,38 @@ class VolSurface:
         added at equal k: `vol` to sigma (0.01 is one vol point), `skew` and `curvature` to its first and second
         derivative in k/√ttm at the money, and `term` times ttm to sigma. Where that would be arbitrage the wings give
         way, or else the surface takes a share of the shock: `DEGRADED` with `ARB_REPAIRED`. A shock of nothing gives
-        this surface. ValueError for what is not finite, for spot <= -1, and where no share is free of arbitrage, as
-        this surface is not.
+        this surface. ValueError for what is not finite, for spot <= -1, where no share is free of arbitrage, as
+        this surface is not, and for another model than "svi".
         """
+        if self.model != "svi":
+            raise ValueError(f"shocks move the parameters of raw SVI; this surface has model {self.model!r}")
         shock = Shock(spot, vol, skew, curvature, term)
         slices = shocked_slices(self.slices, shock, dynamics)
         return self if shock == Shock() else VolSurface(tuple(slices), self.version + 1)
 
     @property
-    def smiles(self) -> tuple[SviSmile | None, ...]:
+    def _model(self) -> models.Model:
+        return models.MODELS[self.model]
+
+    @property
+    def _checked(self) -> bool:
+        return self._model.no_arbitrage == "check"
+
+    def _next(self, slices: Sequence[SurfaceSlice]) -> VolSurface:
+        return VolSurface(tuple(slices), self.version + 1, self.model)
+
+    def _backbone(self) -> VolSurface:
+        """The certified SVI surface that this one is a refinement of."""
+        return VolSurface(tuple(map(models.backbone, self.slices)), self.version)
+
+    def _refined(self, model: str, before: Sequence[SurfaceSlice | None]) -> VolSurface:
+        """What `model` makes of this SVI surface; slices of `before` that come out as they were stay."""
+        refine = models.MODELS[model].refine
+        assert refine is not None
+        return VolSurface(tuple(refine(self.slices, before)), self.version, model)
+
+    @property
+    def smiles(self) -> tuple[Smile | None, ...]:
         """The smile of each slice; None where there is none."""
         return tuple(part.smile for part in self.slices)
 
@@ -466,6 +511,17 @@ def _refit(
     return waiting
 
 
+def _alone(
+    slices: Sequence[SurfaceSlice], changes: Mapping[int, SliceQuotes], selections: Mapping[int, Selection]
+) -> dict[int, SliceProblem]:
+    """Fits that know nothing of their neighbours."""
+    found = {}
+    for i, selection in selections.items():
+        quotes = changes[i]
+        found[i] = SliceProblem(selection, quotes.ttm, quotes.forward, slices[i].at(quotes.forward, quotes.ttm))
+    return found
+
+
 def _problem(
     selection: Selection,
     ttm: float,
@@ -483,16 +539,16 @@ def _problem(
     lower = upper = None
     for i in range(below - 1, -1, -1):
         if slices[i].determined or (follows and slices[i].smile is not None):
-            lower = slices[i].smile
+            lower = slices[i].svi
             break
     for i in range(above, len(slices)):
         if slices[i].determined:
-            upper = slices[i].smile
+            upper = slices[i].svi
             break
     return SliceProblem(selection, ttm, forward, last, lower, upper)
 
 
-def _shorter(slices: Sequence[SurfaceSlice], i: int) -> SviSmile | None:
+def _shorter(slices: Sequence[SurfaceSlice], i: int) -> Smile | None:
     """The next shorter smile than slice i's."""
     while i > 0:
         i -= 1

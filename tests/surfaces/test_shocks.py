@@ -43,7 +43,7 @@ def shocked_by(made: VolSurface, sizes: dict[str, float], dynamics: Dynamics = "
 
 
 def smiles_of(made: VolSurface) -> list[SviSmile]:
-    return [found for found in made.smiles if found is not None]
+    return [part.svi for part in made.slices if part.svi is not None]
 
 
 def shapes(made: VolSurface) -> Array:

@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 
 from pricer.kernels.black76 import price
-from pricer.surfaces import SMILES, Smile
+from pricer.surfaces import SMILES, SabrSmile, Smile, SplineSmile, SviLocalSmile
 from tests.surfaces.made import smile
 
 # One arbitrage-free example of each.
-EXAMPLES: dict[str, Smile] = {"svi": smile(0.25)}
+EXAMPLES: dict[str, Smile] = {
+    "svi": smile(0.25),
+    "sabr": SabrSmile(0.25, 60_000.0, 0.5, 1.0, -0.2, 1.0),
+    "spline": SplineSmile.through(
+        0.25, 60_000.0, (-0.531, -0.272, 0.013, 0.258, 0.527), (0.1315, 0.0956, 0.0755, 0.0812, 0.1043)
+    ),
+    "svi_local": SviLocalSmile.on(smile(0.25), (0.002, -0.003, 0.001, 0.002, -0.001)),
+}
 
 K = np.linspace(-1.5, 1.5, 61)
 

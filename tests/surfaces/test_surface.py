@@ -31,7 +31,7 @@ def unquoted(source: SliceQuotes) -> SliceQuotes:
 
 
 def params_of(surface: VolSurface) -> list[Array]:
-    return [np.array(found.params) for found in surface.smiles if found is not None]
+    return [np.array(part.svi.params) for part in surface.slices if part.svi is not None]
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +116,9 @@ def test_F01_a_refused_update_keeps_the_slice_and_the_certificate(surface: VolSu
     assert not part.accepted
     assert part.reasons == Reason.FIT_FAILED | Reason.FIT_LAST_GOOD
     assert part.status is Status.DEGRADED
-    assert part.smile is not None
-    assert part.smile.params == surface.slices[3].smile.params  # type: ignore[union-attr]
-    assert part.smile.forward == 61_000.0
+    assert part.svi is not None
+    assert part.svi.params == surface.slices[3].svi.params  # type: ignore[union-attr]
+    assert part.svi.forward == 61_000.0
     assert refused.certificate.ok
     assert refused.updated(3, source).slices[3].accepted
 
@@ -270,8 +270,8 @@ def test_the_forward_is_log_linear_between_expiries() -> None:
 
 
 def test_unknown_models_and_constraints_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="'sabr'"):
-        VolSurface.fit([], model="sabr")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'sabre'"):
+        VolSurface.fit([], model="sabre")
     with pytest.raises(ValueError, match="'soft'"):
         VolSurface.fit([], no_arbitrage="soft")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="same ttm"):
