@@ -12,12 +12,14 @@ from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
 from pricer.surfaces.shocks import AtmShape, Shock, atm_shape
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
+from pricer.surfaces.ssvi import EssviParams, EssviSmile
 from pricer.surfaces.surface import SurfaceDiagnostics, TermStructure, VolSurface
 from pricer.surfaces.svi import SviParams, SviSmile, iv_chain
+from pricer.surfaces.svi_forms import JumpWings, NaturalSvi
 from pricer.surfaces.warm import warmup_calls
 
 # Every parametrisation of one expiry, by its name; the shared smile tests run on each.
-SMILES = {"svi": SviSmile}
+SMILES = {"svi": SviSmile, "essvi": EssviSmile}
 
 __all__ = [
     "DYNAMICS",
@@ -26,9 +28,13 @@ __all__ = [
     "Certificate",
     "DeltaPoint",
     "Dynamics",
+    "EssviParams",
+    "EssviSmile",
     "FitDiagnostics",
     "IvMoves",
+    "JumpWings",
     "LocalVolStatus",
+    "NaturalSvi",
     "Role",
     "Selection",
     "Shock",

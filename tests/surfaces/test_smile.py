@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pricer.kernels.black76 import price
-from pricer.surfaces import SMILES, Smile
+from pricer.surfaces import SMILES, EssviSmile, Smile
 from tests.surfaces.made import smile
 
 # One arbitrage-free example of each.
-EXAMPLES: dict[str, Smile] = {"svi": smile(0.25)}
+EXAMPLES: dict[str, Smile] = {"svi": smile(0.25), "essvi": EssviSmile(0.25, 60_000.0, 0.075, -0.3, 0.3)}
 
 K = np.linspace(-1.5, 1.5, 61)
 
