@@ -37,10 +37,13 @@ from pricer.surfaces.svi_free import FAR, robust
 DETERMINED = 3
 
 BARRIER = 1e-3  # μ at the end; a chain's whole barrier is then far below the loss of one quote
-_FIRST_BARRIER = 0.03  # from a cold start
+_FIRST_BARRIER = 0.03  # from a cold start, and at least this share of the loss for each limit: the further there is to
+_FIRST_SHARE = 0.1  # go, the more room to go there
 _SHRINKS = 0.1  # of μ from step to step
 _STEPS = 60
 _QUIET = 1e-3  # a fall of the objective that no quote would notice
+_QUIET_SHARE = 0.05  # the same for each unit of loss: a chain that fits badly is not worth the digits
+_FREE = 0.3  # after a shorter share of a step μ stays: the limits are too near already
 _BOUNDARY = 0.95  # of the way to the nearest limit at most
 _LONGEST = 1.0  # step in any logarithm
 _STUCK = 1e12  # of the damping: no step of any length is an improvement
@@ -228,6 +231,8 @@ def _descend(
     dual, band = np.empty((n + 1, _SLACKS)), np.empty((3 * n, 5))
     columns = _columns(observations)
     loss = _loss(columns, offsets, ttms, centre, stiffness, chain, system)
+    if mu > BARRIER:
+        mu = max(mu, _FIRST_SHARE * loss / (n * _SLACKS))
     logs = _log_slacks(chain)
     for i in range(n + 1):
         for j in range(_SLACKS):
@@ -240,8 +245,9 @@ def _descend(
         if not decrement >= 0.0:
             damping = max(10.0 * damping, 1e-6)
             continue
-        if mu == BARRIER and decrement < 2.0 * _QUIET:
-            break  # the step promises half of it
+        quiet = _QUIET * (1.0 + _QUIET_SHARE * loss)
+        if taken > 0 and mu == BARRIER and decrement < 2.0 * quiet:
+            break  # the step promises half of it; a tick always has its first one
         taken += 1
         share = _share_inside(chain, step)
         for i in range(n):
@@ -258,9 +264,10 @@ def _descend(
         system, trial_system = trial_system, system
         loss, logs = new_loss, new_logs
         damping = 0.1 * damping if damping > 1e-8 else 0.0
-        if mu == BARRIER and gained < _QUIET:
+        if mu == BARRIER and gained < quiet:
             break
-        mu = max(_SHRINKS * mu, BARRIER)
+        if share > _FREE:
+            mu = max(_SHRINKS * mu, BARRIER)
     for i in range(1, n + 1):
         for c in range(3):
             result[i, c] = chain[i, c]
@@ -442,7 +449,7 @@ def _update_duals(chain: Array, trial: Array, mu: float, dual: Array) -> None:
         for j in range(_SLACKS if i < n else 3):
             slack, new = _slack(chain, i, j), _slack(trial, i, j)
             wanted = (mu - dual[i, j] * (new - slack)) / slack
-            dual[i, j] = min(max(wanted, 0.1 * mu / new), 10.0 * mu / new)
+            dual[i, j] = min(max(wanted, 0.01 * mu / new), 100.0 * mu / new)
 
 
 @kernel
