@@ -179,7 +179,7 @@ def test_the_same_quotes_give_the_same_bytes() -> None:
     assert first.tobytes() == second.tobytes()
 
 
-def test_F11_an_absurd_quote_hardly_moves_the_money() -> None:
+def test_F06_an_absurd_quote_hardly_moves_the_money() -> None:
     slices = chain(6)
     base = fit_essvi(*selected(slices))
     for row in (3, 12, 20):
