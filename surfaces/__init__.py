@@ -14,13 +14,21 @@ from pricer.surfaces.shocks import AtmShape, Shock, atm_shape
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
 from pricer.surfaces.spline import SplineSmile
+from pricer.surfaces.ssvi import EssviParams, EssviSmile
 from pricer.surfaces.surface import SurfaceDiagnostics, TermStructure, VolSurface
 from pricer.surfaces.svi import SviParams, SviSmile, iv_chain
+from pricer.surfaces.svi_forms import JumpWings, NaturalSvi
 from pricer.surfaces.svi_local import SviLocalSmile
 from pricer.surfaces.warm import warmup_calls
 
 # Every parametrisation of one expiry, by its name; the shared smile tests run on each.
-SMILES = {"svi": SviSmile, "sabr": SabrSmile, "svi_local": SviLocalSmile, "spline": SplineSmile}
+SMILES = {
+    "svi": SviSmile,
+    "svi_local": SviLocalSmile,
+    "essvi": EssviSmile,
+    "sabr": SabrSmile,
+    "spline": SplineSmile,
+}
 
 __all__ = [
     "DYNAMICS",
@@ -29,9 +37,13 @@ __all__ = [
     "Certificate",
     "DeltaPoint",
     "Dynamics",
+    "EssviParams",
+    "EssviSmile",
     "FitDiagnostics",
     "IvMoves",
+    "JumpWings",
     "LocalVolStatus",
+    "NaturalSvi",
     "Role",
     "SabrSmile",
     "Selection",

@@ -43,12 +43,13 @@ _GRID = 1601  # points over |k| <= K_REPORTED where the only evidence is a grid
 class Certificate:
     """Evidence on static arbitrage.
 
-    `kind` is "exact" (proved on the whole line, up to rounding) or "grid" (looked at points only). `min_g` at `at_k` is
+    `kind` is "exact" (decided on the whole line, up to rounding), "sufficient" (by conditions that prove the whole line
+    where they hold, and decide nothing where they fail) or "grid" (looked at points only). `min_g` at `at_k` is
     the smallest Durrleman g seen for |k| <= 4; `min_calendar_gap` at `gap_at_k` the smallest difference of total
     variance to the next shorter expiry. NaN where a figure was not asked for.
     """
 
-    kind: Literal["exact", "grid"]
+    kind: Literal["exact", "sufficient", "grid"]
     butterfly: bool
     calendar: bool
     min_g: float = math.nan
@@ -67,7 +68,7 @@ class Certificate:
         gap, gap_k = min(
             (self.min_calendar_gap, self.gap_at_k), (other.min_calendar_gap, other.gap_at_k), key=_nan_last
         )
-        kind: Literal["exact", "grid"] = "grid" if "grid" in (self.kind, other.kind) else "exact"
+        kind = max(self.kind, other.kind, key=("exact", "sufficient", "grid").index)
         return Certificate(
             kind, self.butterfly and other.butterfly, self.calendar and other.calendar, g, g_k, gap, gap_k
         )

@@ -18,13 +18,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pricer.kernels.jit import kernel
 from pricer.surfaces.smile import Array, like_input
+
+if TYPE_CHECKING:
+    from pricer.surfaces.svi_forms import JumpWings, NaturalSvi
 
 # Lee (2004), "The moment formula": total variance grows at most like 2·|k|.
 LEE_SLOPE = 2.0
@@ -97,6 +100,18 @@ class SviSmile:
     def wing_slopes(self) -> tuple[float, float]:
         """(c₋, c₊): by how much w rises per unit of k far to the left and far to the right."""
         return self.params.b * (1.0 - self.params.rho), self.params.b * (1.0 + self.params.rho)
+
+    def jump_wings(self) -> JumpWings:
+        """The same smile by its level, skew, wing slopes and lowest variance; see `svi_forms.jump_wings`."""
+        from pricer.surfaces import svi_forms  # which is written in terms of this module
+
+        return svi_forms.jump_wings(self.params, self.ttm)
+
+    def natural(self) -> NaturalSvi:
+        """The same smile in the natural form; see `svi_forms.natural`."""
+        from pricer.surfaces import svi_forms
+
+        return svi_forms.natural(self.params)
 
     def _evaluated(self, row: int, k: npt.ArrayLike) -> Array:
         k, shape = _flat(k)

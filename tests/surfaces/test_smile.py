@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from pricer.kernels.black76 import price
-from pricer.surfaces import SMILES, SabrSmile, Smile, SplineSmile, SviLocalSmile
+from pricer.surfaces import SMILES, EssviSmile, SabrSmile, Smile, SplineSmile, SviLocalSmile
 from tests.surfaces.made import smile
 
 # One arbitrage-free example of each.
 EXAMPLES: dict[str, Smile] = {
     "svi": smile(0.25),
+    "essvi": EssviSmile(0.25, 60_000.0, 0.075, -0.3, 0.3),
     "sabr": SabrSmile(0.25, 60_000.0, 0.5, 1.0, -0.2, 1.0),
     "spline": SplineSmile.through(
         0.25, 60_000.0, (-0.531, -0.272, 0.013, 0.258, 0.527), (0.1315, 0.0956, 0.0755, 0.0812, 0.1043)
