@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,10 +31,9 @@ def instants_and_surfaces(history: History) -> tuple[Values, list[VolSurface | N
     surfaces: list[VolSurface | None] = []
     for item in history:
         at, surface = item if isinstance(item, tuple) else (item.computed_ns, item.surface)
-        naive = at.replace(tzinfo=None) - (at.utcoffset() or at - at) if isinstance(at, datetime) else at
-        instants.append(
-            np.datetime64(int(at), "ns") if isinstance(at, int | np.integer) else np.datetime64(naive, "ns")
-        )
+        if isinstance(at, datetime) and at.tzinfo is not None:
+            at = at.astimezone(UTC).replace(tzinfo=None)
+        instants.append(np.datetime64(int(at) if isinstance(at, int | np.integer) else at, "ns"))
         surfaces.append(surface)
     return np.array(instants, dtype="datetime64[ns]"), surfaces
 

@@ -83,7 +83,8 @@ def durrleman_g(
 ) -> Figure:
     """g of every expiry over standard deviations, k/√w(0): below zero there is butterfly arbitrage.
 
-    Each curve's own minimum is marked. The axis goes up to 2; far wings may be higher.
+    Each curve's own minimum is marked. The axis is five deviations wide on each side, or more where a certificate found
+    arbitrage there, and up to 2 high.
     """
     return rendered(_durrleman_g(surface, expiries, underlying, now_ns), backend, axes)
 
@@ -95,7 +96,9 @@ def _durrleman_g(surface: VolSurface, expiries: Sequence[int] | None, underlying
         return nothing(head, underlying, status, _NO_SMILE)
     marks: list[Mark] = []
     lowest, highest = 0.0, 1.0
-    steps = np.linspace(-_DEVIATIONS, _DEVIATIONS, 401)
+    found = [abs(_found_at(curve)) / math.sqrt(float(curve.smile.total_variance(0.0))) for curve in drawn]
+    reach = max(_DEVIATIONS, 1.1 * max(found))
+    steps = np.linspace(-reach, reach, 401)
     for curve in drawn:
         sd = math.sqrt(float(curve.smile.total_variance(0.0)))
         curve = over(curve, steps * sd)
@@ -109,7 +112,7 @@ def _durrleman_g(surface: VolSurface, expiries: Sequence[int] | None, underlying
         lowest = min(lowest, float(g[worst]))
         highest = max(highest, float(np.nanmax(g)))
     limits = (min(1.15 * lowest, -0.12), min(_G_TOP, 1.08 * highest))
-    edge = np.array([-_DEVIATIONS, _DEVIATIONS])
+    edge = np.array([-reach, reach])
     marks.insert(0, Band(edge, np.full(2, limits[0]), np.zeros(2), ALARM, 0.08, "butterfly arbitrage"))
     marks.insert(1, Rule(0.0, color=ALARM, width=1.0))
     marks += listed([(curve.name, curve.color) for curve in drawn], limits)
@@ -118,10 +121,16 @@ def _durrleman_g(surface: VolSurface, expiries: Sequence[int] | None, underlying
         status += f" \u00b7 smallest g {evidence.min_g:.4f} at k = {evidence.at_k:.2f}"
     panel = Panel(
         tuple(marks),
-        Axis("standard deviations, k/\u221aw(0)", limits=(-_DEVIATIONS, _DEVIATIONS)),
+        Axis("standard deviations, k/\u221aw(0)", limits=(-reach, reach)),
         Axis("g", limits=limits),
     )
     return Picture(title(head, underlying), status, (panel,), 1, 480, margin=86)
+
+
+def _found_at(curve: SmileCurve) -> float:
+    """The k where a certificate found butterfly arbitrage; 0 where it found none."""
+    evidence = curve.part.certificate
+    return 0.0 if evidence.butterfly or not math.isfinite(evidence.at_k) else evidence.at_k
 
 
 def density(
@@ -153,7 +162,8 @@ def _density(surface: VolSurface, expiries: Sequence[int] | None, underlying: st
         sd = math.sqrt(float(curve.smile.total_variance(0.0)))
         ends = np.log(prices[[0, -1]] / curve.smile.forward)
         ends = _BEYOND * np.where(np.isfinite(ends), ends, [-1.65 * sd, 1.65 * sd])
-        curve = over(curve, np.linspace(ends[0], ends[1], 241))
+        bad = 1.1 * _found_at(curve)
+        curve = over(curve, np.linspace(min(ends[0], bad), max(ends[1], bad), 241))
         shape, height = ridge(curve, float(row))
         marks.append(Band(curve.strikes, np.full(shape.size, float(row)), shape, curve.color, 0.22))
         marks += curve.lines(curve.strikes, shape, width=1.4)

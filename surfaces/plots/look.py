@@ -87,12 +87,11 @@ def strike_ticks(low: float, high: float, most: int = 5) -> tuple[tuple[float, s
     """Up to `most` round strikes on a logarithmic axis, far enough apart for their words."""
     if not 0.0 < low < high < math.inf:
         return ()
+    width = math.log(high / low)
+    low, high = low * math.exp(0.04 * width), high * math.exp(-0.04 * width)  # a word stays within the panel
     candidates = _even(low, high, most) if high < 3.0 * low else _by_decade(low, high)
-    # Not so near the ends that a word leaves the panel.
-    width, edge = math.log(high / low), 0.04
-    inner = [value for value in candidates if edge <= math.log(value / low) / width <= 1.0 - edge]
     chosen: list[float] = []
-    for value in sorted(inner, key=_roundness):
+    for value in sorted(candidates, key=_roundness):
         if all(abs(math.log(value / other)) > 0.85 * width / most for other in chosen):
             chosen.append(value)
     return tuple((value, f"{value:,.10g}") for value in sorted(chosen))

@@ -145,7 +145,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One pair of axes (three with a `Sheet`). Above it stand its title, or else the words of y, and in red its flag."""
+    """One pair of axes (three with a `Sheet`); above it stand its title, or else the words of y, and its flag."""
 
     marks: tuple[Mark, ...]
     x: Axis = Axis()

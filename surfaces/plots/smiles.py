@@ -67,7 +67,8 @@ def smiles(
 
     `expiries` are indices of slices. `quotes` (one `SliceQuotes` for each slice, in any order) adds those that did not
     enter, with their reasons; `marks` the venue's own vols. Every quote stands at the log-moneyness it had at its own
-    instant, so its strike is read at the slice's forward. The extrapolated part of a smile is dashed.
+    instant, so its strike is read at the slice's forward. The extrapolated part of a smile is dashed. A note counts the
+    one-sided and excluded quotes that lie beyond the panel.
     """
     return rendered(_smiles(surface, quotes, marks, expiries, underlying, now_ns), backend, axes)
 
@@ -127,17 +128,17 @@ def _smile_panel(
         marks.append(Points(at(shown.bids[0]), shown.bids[1], BLUE, "up", 3.6, "bid only"))
     if mark is not None:
         marks.append(Points(*mark, GREEN, "circle", 1.9, "venue's mark"))
-    low, high = _heights(shown, curve, mark)
+    low, high = _heights(shown, curve)
+    left, right = _widths(forward, shown, curve)
     outside = 0
+    for k, vol in (shown.asks, shown.bids, *((k, vol) for k, vol, _ in shown.excluded.values())):
+        outside += int(np.count_nonzero((vol < low) | (vol > high) | (at(k) < left) | (at(k) > right)))
     for reason, (k, vol, hover) in shown.excluded.items():
-        outside += int(np.count_nonzero((vol < low) | (vol > high)))
-        inside = np.clip(vol, low + 0.02 * (high - low), high - 0.02 * (high - low))
-        marks.append(Points(at(k), inside, PURPLE, "cross", 4.5, f"left out: {reason}", hover))
+        marks.append(Points(at(k), vol, PURPLE, "cross", 4.5, f"left out: {reason}", hover))
     if curve is None:
         marks.append(Text("no smile", place="middle"))
     elif outside:
-        marks.append(Text(f"{outside} left out beyond the edge", color=PURPLE, place="corner"))
-    left, right = _widths(forward, shown, curve)
+        marks.append(Text(f"{outside} beyond the edge", color=SOFT, place="corner"))
     x = Axis("", "thousands", log=True, limits=(left, right), ticks=strike_ticks(left, right, ticks))
     return Panel(tuple(marks), x, Axis("", "percent", limits=(low, high)), title=head, flag=flag)
 
@@ -151,7 +152,7 @@ def _widths(forward: float, shown: QuotesShown, curve: SmileCurve | None) -> tup
     return forward * math.exp(float(found.min()) - reach), forward * math.exp(float(found.max()) + reach)
 
 
-def _heights(shown: QuotesShown, curve: SmileCurve | None, mark: tuple[Array, Array] | None) -> tuple[float, float]:
+def _heights(shown: QuotesShown, curve: SmileCurve | None) -> tuple[float, float]:
     """The range of vols: all of the fit and the mids; of very wide quotes a part."""
     seen = [0.5 * (shown.low + shown.high)]
     if curve is not None:
