@@ -95,14 +95,18 @@ def _draw(canvas: Canvas, i: int, panel: Panel) -> None:
             f"xaxis{_nth(i)}": _axis(panel.x) | {"domain": x, "anchor": f"y{_nth(i)}"},
             f"yaxis{_nth(i)}": _axis(panel.y) | {"title": None,"domain": y, "anchor": f"x{_nth(i)}"},
         })  # fmt: skip
-    head = (f"<b>{panel.title}</b>", INK) if panel.title or panel.solid else (panel.y.label, SOFT)
-    titles = ((head[0], x[0], "left", head[1], 12), (panel.flag, x[1], "right", VERMILION, 10))
-    for text, at, anchor, color, size in titles:
-        if text and text != "<b></b>":
-            canvas.figure.add_annotation(
-                text=text, x=at, y=y[1], yshift=4, xref="paper", yref="paper", showarrow=False, xanchor=anchor,
-                yanchor="bottom", font={"size": size, "color": color},
-            )  # fmt: skip
+    head, color = (f"<b>{panel.title}</b>", INK) if panel.title else ("" if panel.solid else panel.y.label, SOFT)
+    if head:
+        canvas.figure.add_annotation(
+            text=head, x=x[0], y=y[1], yshift=4, xref="paper", yref="paper", showarrow=False, xanchor="left",
+            yanchor="bottom", font={"size": 12, "color": color},
+        )  # fmt: skip
+    if panel.remark:
+        canvas.figure.add_annotation(
+            text=panel.remark.replace("\n", "<br>"), x=x[0], y=y[0], xshift=4, yshift=4, xref="paper", yref="paper",
+            showarrow=False, xanchor="left", yanchor="bottom", align="left",
+            font={"size": 10, "color": VERMILION if panel.flag else SOFT},
+        )  # fmt: skip
     for mark in panel.marks:
         _DRAW[type(mark)](canvas, i, mark)
     scale = panel.scale

@@ -30,19 +30,24 @@ _BY_EXPIRY = ("#f58b47", "#e4695e", "#cc4778", "#ad2793", "#8405a7", "#5601a4", 
 SEQUENTIAL = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")
 DIVERGING = ("#004c84", "#5fa3d0", "#eef0f2", "#eb9a5b", "#a84300")
 
-_DAYS = (
+# Times to maturity with a short name, in days; the first ones are the first to be kept where there is little room.
+_SPANS: tuple[tuple[float, str], ...] = (
     (1, "1 d"),
-    (2, "2 d"),
     (7, "1 w"),
-    (14, "2 w"),
     (30, "1 m"),
-    (61, "2 m"),
     (91, "3 m"),
-    (182, "6 m"),
     (365, "1 y"),
+    (182, "6 m"),
+    (14, "2 w"),
+    (0.25, "6 h"),
+    (2, "2 d"),
+    (61, "2 m"),
+    (1 / 24, "1 h"),
+    (730, "2 y"),
+    (0.5, "12 h"),
+    (0.125, "3 h"),
+    (1826, "5 y"),
 )
-_YEARS = ((730, "2 y"), (1826, "5 y"))
-_HOURS = ((1 / 24, "1 h"), (3 / 24, "3 h"), (6 / 24, "6 h"), (12 / 24, "12 h"))
 
 
 def ramp(count: int, colors: Sequence[str] = _BY_EXPIRY) -> list[str]:
@@ -79,8 +84,12 @@ def percent(value: float, digits: int = 1) -> str:
 
 def ttm_ticks(low: float, high: float, most: int = 8) -> tuple[tuple[float, str], ...]:
     """Where a logarithmic axis of time to maturity (years, between `low` and `high`) has its ticks, and their words."""
-    found = [(days / 365.0, text) for days, text in (*_HOURS, *_DAYS, *_YEARS) if low <= days / 365.0 <= high]
-    return tuple(found[:: -(-len(found) // most)]) if found else ((low, span(low)), (high, span(high)))
+    chosen: list[tuple[float, str]] = []
+    for years, text in ((days / 365.0, text) for days, text in _SPANS):
+        apart = all(abs(math.log(years / other)) > math.log(high / low) / (1.5 * most) for other, _ in chosen)
+        if low <= years <= high and apart:
+            chosen.append((years, text))
+    return tuple(sorted(chosen)) if chosen else ((low, span(low)), (high, span(high)))
 
 
 def strike_ticks(low: float, high: float, most: int = 5) -> tuple[tuple[float, str], ...]:
@@ -92,7 +101,7 @@ def strike_ticks(low: float, high: float, most: int = 5) -> tuple[tuple[float, s
     candidates = _even(low, high, most) if high < 3.0 * low else _by_decade(low, high)
     chosen: list[float] = []
     for value in sorted(candidates, key=_roundness):
-        if all(abs(math.log(value / other)) > 0.85 * width / most for other in chosen):
+        if all(abs(math.log(value / other)) > 0.98 * width / most for other in chosen):
             chosen.append(value)
     return tuple((value, f"{value:,.10g}") for value in sorted(chosen))
 

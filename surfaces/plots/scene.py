@@ -145,7 +145,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One pair of axes (three with a `Sheet`); above it stand its title, or else the words of y, and its flag."""
+    """One pair of axes (three with a `Sheet`); above it stands its title, or else the words of y."""
 
     marks: tuple[Mark, ...]
     x: Axis = Axis()
@@ -153,6 +153,12 @@ class Panel:
     z: Axis = Axis()
     title: str = ""
     flag: str = ""
+    note: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What stands at the bottom of the panel, where smiles leave room: flag, a line for each reason, and note."""
+        return "\n".join(words for words in (self.flag.replace(", ", "\n"), self.note) if words)
 
     @property
     def solid(self) -> bool:

@@ -137,10 +137,9 @@ def _smile_panel(
         marks.append(Points(at(k), vol, PURPLE, "cross", 4.5, f"left out: {reason}", hover))
     if curve is None:
         marks.append(Text("no smile", place="middle"))
-    elif outside:
-        marks.append(Text(f"{outside} beyond the edge", color=SOFT, place="corner"))
+    note = f"{outside} beyond the edge" if outside else ""
     x = Axis("", "thousands", log=True, limits=(left, right), ticks=strike_ticks(left, right, ticks))
-    return Panel(tuple(marks), x, Axis("", "percent", limits=(low, high)), title=head, flag=flag)
+    return Panel(tuple(marks), x, Axis("", "percent", limits=(low, high)), title=head, flag=flag, note=note)
 
 
 def _widths(forward: float, shown: QuotesShown, curve: SmileCurve | None) -> tuple[float, float]:

@@ -106,8 +106,11 @@ def _title(axis: Any, panel: Panel) -> None:
         add(0.0, 1.025, panel.title, color=INK, fontweight="bold", ha="left", **style)
     elif panel.y.label and not panel.solid:  # upright and out of the way of the numbers
         add(0.0, 1.025, panel.y.label, color=SOFT, ha="left", **style)
-    if panel.flag:
-        add(1.0, 1.025, panel.flag, color=VERMILION, ha="right", **{**style, "fontsize": 7.5})
+    if panel.remark:
+        color = VERMILION if panel.flag else SOFT
+        add(
+            0.02, 0.03, panel.remark, color=color, fontsize=7.5, transform=axis.transAxes, ha="left", va="bottom",
+        )  # fmt: skip
 
 
 def _set_axis(

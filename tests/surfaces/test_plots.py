@@ -107,7 +107,7 @@ class Draw:
         """All that can be read in the picture, but for what hovering says."""
         found = [self.picture.title, self.picture.subtitle, *self.picture.labels]
         for panel in self.picture.panels:
-            found += [panel.title, panel.flag, *(mark.text for mark in panel.marks if isinstance(mark, scene.Text))]
+            found += [panel.title, panel.remark, *(mark.text for mark in panel.marks if isinstance(mark, scene.Text))]
         return "\n".join(found)
 
 
@@ -197,7 +197,9 @@ def test_both_libraries_say_the_same_words(
     still = PLOTS[name](surface, history)
     still.savefig(tmp_path / "picture.png")  # draws all of it, and warnings are errors
     moving = PLOTS[name](surface, history, backend="plotly")
-    notes = {note.text.replace("<b>", "").replace("</b>", "") for note in moving.layout.annotations}
+    notes = {
+        note.text.replace("<b>", "").replace("</b>", "").replace("<br>", "\n") for note in moving.layout.annotations
+    }
     texts = {text.get_text() for text in [*still.texts, *(text for axis in still.axes for text in axis.texts)]}
     assert texts - {""} == notes - {""}
     labels = {trace.name for trace in moving.data if trace.showlegend}
@@ -235,7 +237,7 @@ def test_quotes_that_did_not_enter_are_crosses_with_their_reasons(surface: VolSu
     np.testing.assert_allclose(far.y, 5.05)
     assert "strike" in far.hover[0]
     assert "500.0 %" in far.hover[0]
-    assert "1 beyond the edge" in draw.words()
+    assert draw.picture.panels[0].note == "1 beyond the edge"
     (ask_only,) = [points for points in draw.marks(scene.Points) if points.label == "ask only"]
     np.testing.assert_allclose(ask_only.y, QUOTES[1].ask_iv[20])
     excluded = int(np.count_nonzero(select(QUOTES[1]).role == Role.EXCLUDED))
@@ -577,3 +579,11 @@ def test_recorded_chains_are_drawn_without_a_warning(
     smiles(surface, quotes=found).savefig(tmp_path / "picture.png")
     drawn = [mark.x.size for panel in draw.picture.panels for mark in panel.marks if isinstance(mark, scene.Bars)]
     assert sum(drawn) == surface.diagnostics.mids
+
+
+def test_ticks_of_time_have_their_own_names() -> None:
+    ticks = dict((text, years) for years, text in look.ttm_ticks(0.002, 1.1, 8))
+    assert {"1 d", "1 w", "1 m", "3 m", "1 y"} <= set(ticks)
+    assert ticks["1 w"] == 7 / 365
+    assert list(ticks.values()) == sorted(ticks.values())
+    assert [text for _, text in look.ttm_ticks(0.3, 0.31)] == ["110 d", "113 d"]
