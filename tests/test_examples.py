@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import pricer
+from pricer.simulator.venues.deribit import DeribitServer
 from tests.data import CHECKOUT
 from tests.test_demo import address_when_ready, demo
 
@@ -44,6 +48,29 @@ def test_the_sidecar_client_reads_numbers_over_the_wire() -> None:
         printed = run("examples/sidecar_client.py", "--url", stream, "--seconds", "4")
     assert "delta 0." in printed
     assert "reconnections: none" in printed
+
+
+def test_the_surface_research_tells_its_story_in_pictures(tmp_path: Path) -> None:
+    printed = run("examples/surface_research.py", str(tmp_path / "pictures"))
+    assert "certificate: Certificate(kind='exact', butterfly=True, calendar=True" in printed
+    assert "certified, all of them: True" in printed
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert "smiles.png" in pictures
+    assert len(pictures) == 11
+    for name in pictures:
+        assert name in printed
+        assert (tmp_path / "pictures" / name).stat().st_size > 10_000
+
+
+async def test_the_surface_research_reads_a_recording(tmp_path: Path) -> None:
+    path = tmp_path / "session.vsr"
+    async with DeribitServer(seed=5) as market, pricer.live(url=market.url, record=path) as stream:
+        async with asyncio.timeout(60):
+            async for snapshot in stream:
+                if sum(row.status is pricer.Status.OK for row in snapshot) > 200:
+                    break
+    printed = await asyncio.to_thread(run, "examples/surface_research.py", str(tmp_path), "--recording", str(path))
+    assert "certified, all of them: True" in printed
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (CHECKOUT / "examples").glob("*.py")))
