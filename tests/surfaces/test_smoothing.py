@@ -18,7 +18,7 @@ STRIKES = strikes_of(0.25)
 YEAR = 365 * 86_400.0
 
 # What the projection on SVI may miss at the money after a large jump, whose level is followed before its shape.
-PROJECTION = 5e-4
+PROJECTION = 1e-3
 
 
 def level(atm: float, ttms: tuple[float, ...] = TTMS) -> VolSurface:
