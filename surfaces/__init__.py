@@ -13,6 +13,7 @@ from pricer.surfaces.sabr import SabrSmile
 from pricer.surfaces.shocks import AtmShape, Shock, atm_shape
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
+from pricer.surfaces.smoothing import SurfaceSmoother
 from pricer.surfaces.spline import SplineSmile
 from pricer.surfaces.ssvi import EssviParams, EssviSmile
 from pricer.surfaces.surface import SurfaceDiagnostics, TermStructure, VolSurface
@@ -54,6 +55,7 @@ __all__ = [
     "SplineSmile",
     "SurfaceDiagnostics",
     "SurfaceSlice",
+    "SurfaceSmoother",
     "SviLocalSmile",
     "SviParams",
     "SviSmile",

@@ -21,12 +21,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from pricer.conventions import NO_REASON, Reason, Status
 from pricer.kernels.jit import kernel
 from pricer.surfaces.arbitrage import Certificate, certify_svi, check_calendar
+from pricer.surfaces.bands import iv_bands
 from pricer.surfaces.quotes import HIGH, LOW, WIDTH, K, Selection
-from pricer.surfaces.smile import Array, Smile
+from pricer.surfaces.smile import Array, Smile, like_input
 from pricer.surfaces.svi import SviParams, SviSmile, value
 from pricer.surfaces.svi_free import fit_free, residual, robust_loss
 from pricer.surfaces.svi_hard import EPSILON, blend_certified, fit_certified
@@ -101,6 +103,15 @@ class SurfaceSlice:
     def svi(self) -> SviSmile | None:
         """The smile, if it is raw SVI; None where there is none, or one of another model."""
         return self.smile if isinstance(self.smile, SviSmile) else None
+
+    def band(self, k: npt.ArrayLike) -> Array:
+        """One standard error of iv at log-moneyness k (`pricer.surfaces.bands`); NaN where no raw SVI."""
+        k = np.asarray(k, dtype=np.float64)
+        out = np.full(k.size, math.nan)
+        if self.svi is not None:
+            flat = np.array(k).reshape(-1)
+            iv_bands(np.array(self.svi.params), self.svi.ttm, self.selection.observations, flat, out)
+        return like_input(out, k.shape)
 
     def at(self, forward: float, ttm: float) -> SurfaceSlice:
         """The same sigma(k) for another forward and time to maturity; its certificate is the caller's to renew."""

@@ -2,8 +2,9 @@
 
 A surface is a value. An update gives a new one that shares all untouched slices; `version` counts the steps.
 
-Between two expiries total variance is linear in ttm at equal k, which keeps calendar order (not always g >= 0). Before
-the first and after the last expiry sigma(k) stays that of the nearest one.
+Between two expiries total variance is linear in ttm at equal k, or prices are mixed where that would be butterfly
+arbitrage (`pricer.surfaces.between`). Before the first and after the last expiry sigma(k) stays that of the nearest
+one.
 
 An argument called `expiry` is a time to maturity in years (a float) or the index of a slice (an int), which stands for
 that slice's ttm: `surface.atm(1.0)` is the volatility at one year, `surface.atm(1)` that of the second slice. One
@@ -316,6 +317,20 @@ class VolSurface:
             status, reasons = max(status, Status.DEGRADED), reasons | Reason.EXTRAPOLATED
         return status, reasons
 
+    def band(self, strike: npt.ArrayLike, expiry: Expiry) -> Array:
+        """One standard error of the volatility at (strike, expiry), from the quotes; `pricer.surfaces.bands` says how.
+
+        Between two expiries the errors of both count with the weight that each has in total variance, and add up: how
+        they go together is not known, and this is the most it can be. What the interpolation itself may miss is not in
+        it. NaN outside the expiries, where no quote tells an error.
+        """
+        strikes = np.asarray(strike, dtype=np.float64)
+        ttm = self.ttm(expiry)
+        flat = strikes.reshape(-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            k = np.where(flat > 0.0, np.log(flat / self._forward(ttm)), np.nan)
+        return like_input(self._band(k, ttm), strikes.shape)
+
     def strike_at_delta(
         self,
         delta: float,
@@ -424,8 +439,8 @@ class VolSurface:
     def local_vol(self, strike: npt.ArrayLike, ttm: float) -> Array:
         """Dupire's local volatility at each strike and a ttm (years); NaN where `local_vol_status` is not `OK`.
 
-        Total variance is linear in time between expiries, so the local variance jumps at an expiry: the value there
-        is that of the interval which begins, the limit from later times.
+        The local variance jumps at an expiry: the value there is that of the interval which begins, the limit from
+        later times.
         """
         strikes = np.asarray(strike, dtype=np.float64)
         return like_input(self._local_vol(strikes.reshape(-1), ttm)[0], strikes.shape)
@@ -456,7 +471,7 @@ class VolSurface:
         return indices.volatility_index(near, far, ttm)
 
     def _local_vol(self, strikes: Array, ttm: float) -> tuple[Array, npt.NDArray[np.uint8]]:
-        smile = self.smile(ttm)
+        smile = self.smile(float(ttm))
         if smile is None:
             return np.full(strikes.size, math.nan), np.full(strikes.size, LocalVolStatus.BAD_INPUT, dtype=np.uint8)
         k = np.log(np.where(strikes > 0.0, strikes, np.nan) / smile.forward)
@@ -468,22 +483,26 @@ class VolSurface:
         later = sum(found.ttm <= smile.ttm for found in known)
         if not 0 < later < len(known):
             return np.asarray(smile.total_variance(k)) / smile.ttm  # sigma(k) stays, so w grows in proportion
-        near, far = known[later - 1], known[later]
-        rise = np.asarray(far.total_variance(k)) - np.asarray(near.total_variance(k))
-        return rise / (far.ttm - near.ttm)
+        return np.asarray(BetweenSmile.of(known[later - 1], known[later], smile.ttm, smile.forward).growth(k))
 
     def _total_variance(self, k: Array, ttm: float) -> Array:
+        smile = self.smile(float(ttm))
+        return np.full(k.size, math.nan) if smile is None else np.asarray(smile.total_variance(k))
+
+    def _band(self, k: Array, ttm: float) -> Array:
         parts = self._around(ttm)
-        if not parts or not ttm > 0.0:
+        if not parts or not parts[0].ttm <= ttm <= parts[-1].ttm:
             return np.full(k.size, math.nan)
         first, last = parts[0], parts[-1]
-        assert first.smile is not None
-        assert last.smile is not None
-        low = np.asarray(first.smile.total_variance(k))
         if first is last:
-            return low * (ttm / first.ttm)
+            return np.asarray(first.band(k))
         share = (ttm - first.ttm) / (last.ttm - first.ttm)
-        return low + share * (np.asarray(last.smile.total_variance(k)) - low)
+        error = np.zeros(k.size)  # of total variance
+        for part, weight in ((first, 1.0 - share), (last, share)):
+            assert part.smile is not None
+            sigma = np.sqrt(np.asarray(part.smile.total_variance(k)) / part.ttm)
+            error += weight * 2.0 * sigma * part.ttm * np.asarray(part.band(k))
+        return error / (2.0 * ttm * np.sqrt(self._total_variance(k, ttm) / ttm))
 
     def _around(self, ttm: float) -> list[SurfaceSlice]:
         """The slices with a smile that the value at `ttm` comes from: one or two."""
