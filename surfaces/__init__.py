@@ -12,6 +12,7 @@ from pricer.surfaces.quotes import Role, Selection, SliceQuotes, select
 from pricer.surfaces.shocks import AtmShape, Shock, atm_shape
 from pricer.surfaces.slices import FitDiagnostics, SurfaceSlice
 from pricer.surfaces.smile import Smile
+from pricer.surfaces.smoothing import SurfaceSmoother
 from pricer.surfaces.surface import SurfaceDiagnostics, TermStructure, VolSurface
 from pricer.surfaces.svi import SviParams, SviSmile, iv_chain
 from pricer.surfaces.warm import warmup_calls
@@ -37,6 +38,7 @@ __all__ = [
     "SmileGreeks",
     "SurfaceDiagnostics",
     "SurfaceSlice",
+    "SurfaceSmoother",
     "SviParams",
     "SviSmile",
     "TermStructure",

@@ -21,12 +21,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from pricer.conventions import NO_REASON, Reason, Status
 from pricer.kernels.jit import kernel
 from pricer.surfaces.arbitrage import Certificate, certify_svi, check_calendar
+from pricer.surfaces.bands import iv_bands
 from pricer.surfaces.quotes import HIGH, LOW, WIDTH, K, Selection
-from pricer.surfaces.smile import Array
+from pricer.surfaces.smile import Array, like_input
 from pricer.surfaces.svi import SviParams, SviSmile, value
 from pricer.surfaces.svi_free import fit_free, residual, robust_loss
 from pricer.surfaces.svi_hard import EPSILON, blend_certified, fit_certified
@@ -96,6 +98,15 @@ class SurfaceSlice:
     def determined(self) -> bool:
         """Do its own quotes determine this smile? If not, it follows its neighbours and does not constrain them."""
         return self.smile is not None and not self.reasons.value & _UNDERDETERMINED
+
+    def band(self, k: npt.ArrayLike) -> Array:
+        """One standard error of iv at log-moneyness k (`pricer.surfaces.bands`); NaN where there is no smile."""
+        k = np.asarray(k, dtype=np.float64)
+        out = np.full(k.size, math.nan)
+        if self.smile is not None:
+            flat = np.array(k).reshape(-1)
+            iv_bands(np.array(self.smile.params), self.smile.ttm, self.selection.observations, flat, out)
+        return like_input(out, k.shape)
 
     def at(self, forward: float, ttm: float) -> SurfaceSlice:
         """The same sigma(k) for another forward and time to maturity; its certificate is the caller's to renew."""

@@ -287,6 +287,20 @@ class VolSurface:
             status, reasons = max(status, Status.DEGRADED), reasons | Reason.EXTRAPOLATED
         return status, reasons
 
+    def band(self, strike: npt.ArrayLike, expiry: Expiry) -> Array:
+        """One standard error of the volatility at (strike, expiry), from the quotes; `pricer.surfaces.bands` says how.
+
+        Between two expiries the errors of both count with the weight that each has in total variance, and add up: how
+        they go together is not known, and this is the most it can be. What the interpolation itself may miss is not in
+        it. NaN outside the expiries, where no quote tells an error.
+        """
+        strikes = np.asarray(strike, dtype=np.float64)
+        ttm = self.ttm(expiry)
+        flat = strikes.reshape(-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            k = np.where(flat > 0.0, np.log(flat / self._forward(ttm)), np.nan)
+        return like_input(self._band(k, ttm), strikes.shape)
+
     def strike_at_delta(
         self,
         delta: float,
@@ -455,6 +469,21 @@ class VolSurface:
             return low * (ttm / first.ttm)
         share = (ttm - first.ttm) / (last.ttm - first.ttm)
         return low + share * (np.asarray(last.smile.total_variance(k)) - low)
+
+    def _band(self, k: Array, ttm: float) -> Array:
+        parts = self._around(ttm)
+        if not parts or not parts[0].ttm <= ttm <= parts[-1].ttm:
+            return np.full(k.size, math.nan)
+        first, last = parts[0], parts[-1]
+        if first is last:
+            return np.asarray(first.band(k))
+        share = (ttm - first.ttm) / (last.ttm - first.ttm)
+        error = np.zeros(k.size)  # of total variance
+        for part, weight in ((first, 1.0 - share), (last, share)):
+            assert part.smile is not None
+            sigma = np.sqrt(np.asarray(part.smile.total_variance(k)) / part.ttm)
+            error += weight * 2.0 * sigma * part.ttm * np.asarray(part.band(k))
+        return error / (2.0 * ttm * np.sqrt(self._total_variance(k, ttm) / ttm))
 
     def _around(self, ttm: float) -> list[SurfaceSlice]:
         """The slices with a smile that the value at `ttm` comes from: one or two."""
