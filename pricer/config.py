@@ -75,6 +75,9 @@ class EngineSection(Section):
     parity_gap: float = Field(
         3e-4, gt=0, lt=1, description="A forward so much (relative) off its options' put-call parity is DEGRADED."
     )
+    surface_half_life: float = Field(
+        0.0, ge=0, le=3600, description="Seconds in which half of a move of the fits is published; 0 smooths nothing."
+    )
     dynamics: Dynamics = Field(
         "sticky_strike", description="How volatilities move with the market, for delta, gamma, vega and theta."
     )
@@ -181,6 +184,7 @@ class Settings(BaseSettings):
             forward_move=limits.forward_move,
             wide_spread_iv=limits.wide_spread_iv,
             parity_gap=limits.parity_gap,
+            surface_half_life=limits.surface_half_life,
             dynamics=limits.dynamics,
         )
 

@@ -61,6 +61,7 @@ class EngineSettings:
     `settlement_window_ns`: before expiry the payoff is an average of the index, which Black-76 does not know.
     `wide_spread_iv`: a bid-ask wider than this volatility makes the mid DEGRADED.
     `parity_gap`: a venue's forward further (as a share of it) than this from put-call parity is DEGRADED.
+    `surface_half_life`: seconds in which the published surface has made half of its way to the fitted one; 0 is off.
     `dynamics`: how a strike's volatility moves with the market, for the published Greeks (an unknown one: ValueError).
     """
 
@@ -73,6 +74,7 @@ class EngineSettings:
     forward_move: float = 1e-5
     wide_spread_iv: float = 0.25
     parity_gap: float = 3e-4
+    surface_half_life: float = 0.0
     dynamics: Dynamics = "sticky_strike"
 
     def __post_init__(self) -> None:
@@ -88,7 +90,7 @@ class _Family:
     def __init__(self, settings: EngineSettings) -> None:
         self.index = IndexTracker()
         self.perpetual = PerpetualTracker()
-        self.keeper = SurfaceKeeper(settings.last_good_ns)
+        self.keeper = SurfaceKeeper(settings.last_good_ns, settings.surface_half_life)
 
 
 class _Expiry:
@@ -381,6 +383,8 @@ class Engine:
                 changes.setdefault(work.expiry.family, []).append(change)
         for family, changed in changes.items():
             family.keeper.refit(changed, now)
+        for family in self._families.values():
+            family.keeper.publish(now)
 
     def _finish(self, work: _Work, now: Instant) -> None:
         """Model numbers where something they depend on moved, and the slice's block."""

@@ -20,6 +20,9 @@ Forwards do not enter: w is a function of k. So every tick publishes certified s
 makes one. The epoch moves on every `EPOCH_NS`, when all slices are certified anew. It also moves where the wall clock
 has stepped back: then w grows, which can bring arbitrage, and a slice that has it is fitted again to the same quotes,
 or is `FIT_FAILED`.
+
+With a half-life `surface` follows `raw` smoothed in time (`pricer.surfaces.smoothing`), with new quotes or without; each
+fit starts from `raw`. Both are certified at the epoch.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from pricer.conventions import Reason, Status, ttm_years
 from pricer.snapshot import FIELD_INDEX
 from pricer.surfaces.quotes import HIGH, LOW, K, SliceQuotes
 from pricer.surfaces.slices import SurfaceSlice
+from pricer.surfaces.smoothing import SurfaceSmoother
 from pricer.surfaces.surface import VolSurface
 
 IV_ERROR = FIELD_INDEX["iv_error"]
@@ -59,7 +63,7 @@ class SliceChange:
 
 @dataclass(slots=True)
 class FitState:
-    """What is known of one slice's smile."""
+    """What is known of one slice's smile; `slice` is the published one."""
 
     slice: SurfaceSlice | None = None
     fitted: Instant | None = None
@@ -76,7 +80,7 @@ class SurfaceKeeper:
     the whole surface must not be tried one expiry at a time.
     """
 
-    def __init__(self, last_good_ns: int) -> None:
+    def __init__(self, last_good_ns: int, half_life: float = 0.0) -> None:
         self.raw: VolSurface | None = None
         self.surface: VolSurface | None = None
         self._expiries: list[int] = []
@@ -84,6 +88,8 @@ class SurfaceKeeper:
         self._last_good_ns = last_good_ns
         self._epoch: Instant | None = None
         self._version = -1  # of the last surface, also of one that is gone
+        self._smoother = SurfaceSmoother(half_life)
+        self._smoothed_ns: int | None = None  # the monotonic instant of the smoother's last step
 
     def state(self, expiry_ns: int) -> FitState:
         return self._states.setdefault(expiry_ns, FitState())
@@ -106,7 +112,6 @@ class SurfaceKeeper:
                 state.usable = count
         if wanted:
             self._fit(wanted)
-            self._publish()
             self._note(wanted, now)
 
     def renew(self, now: Instant) -> None:
@@ -116,8 +121,21 @@ class SurfaceKeeper:
             return
         self._epoch = now
         self.raw = self.raw.recertified([ttm_years(expiry_ns, now.wall_ns) for expiry_ns in self._expiries])
-        self._publish()
         self._note({}, now)
+
+    def publish(self, now: Instant) -> None:
+        """Make `surface` of `raw` as it is now: once for each moment, after `renew` and `refit`."""
+        if self.raw is None:
+            self.surface, self._smoothed_ns = None, None
+            return
+        self._version = self.raw.version
+        self.surface = self.raw
+        if self._smoother.half_life > 0.0:
+            since = now.mono_ns if self._smoothed_ns is None else self._smoothed_ns
+            self.surface = self._smoother.update(self.raw, (now.mono_ns - since) / 1e9)
+            self._smoothed_ns = now.mono_ns
+        for expiry_ns, shown in zip(self._expiries, self.surface.slices, strict=True):
+            self.state(expiry_ns).slice = shown
 
     def has_waited(self, expiry_ns: int, now: Instant) -> bool:
         """Is the slice to be fitted to the few quotes it has, although none has changed since?"""
@@ -131,7 +149,6 @@ class SurfaceKeeper:
             at = self._expiries.index(expiry_ns)
             self._expiries.pop(at)
             self.raw = self.raw.removed(at) if self._expiries else None
-            self._publish()
 
     def rating(self, expiry_ns: int, now: Instant) -> tuple[Status, Reason]:
         """Status and reasons that the slice's smile gives to every number made from it."""
@@ -171,19 +188,11 @@ class SurfaceKeeper:
                 self.raw = self.raw.inserted(wanted[expiry_ns])
                 insort(self._expiries, expiry_ns)
 
-    def _publish(self) -> None:
-        """Make the published surface of the fitted one."""
-        self.surface = self.raw
-        if self.surface is not None:
-            self._version = self.surface.version
-
     def _note(self, wanted: Mapping[int, SliceQuotes], now: Instant) -> None:
-        """What the new surface says of each slice; one with too few quotes may have followed its neighbours."""
+        """What the new fits say of each slice."""
         assert self.raw is not None
-        assert self.surface is not None
-        for expiry_ns, fitted, shown in zip(self._expiries, self.raw.slices, self.surface.slices, strict=True):
+        for expiry_ns, fitted in zip(self._expiries, self.raw.slices, strict=True):
             state = self.state(expiry_ns)
-            state.slice = shown
             if expiry_ns in wanted:
                 state.current = fitted.accepted
                 state.covered = is_covered(fitted, wanted[expiry_ns])

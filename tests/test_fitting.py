@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from pricer.adapters.events import AnyEvent
 from pricer.clock import Instant
 from pricer.conventions import NS_PER_DAY, Reason, Status, ttm_years
 from pricer.engine import Engine
@@ -23,7 +24,7 @@ ATM = "BTC-30D-100000-C"
 def random_smiles(count: int, seed: int) -> list[SviSmile]:
     """Raw SVI smiles of all shapes, most of them steep or sharp: many have butterfly arbitrage."""
     random = np.random.default_rng(seed)
-    found = []
+    found: list[SviSmile] = []
     while len(found) < count:
         b, rho, m, sigma = random.uniform(0, 1.2), random.uniform(-1, 1), random.normal(0, 0.4), random.uniform(0.01, 1)
         floor = b * sigma * math.sqrt(1 - rho * rho)
@@ -171,7 +172,8 @@ def test_renewing_the_epoch_keeps_sigma_of_k_and_every_status() -> None:
     before = engine.price(market.clock.now())
     statuses = before.columns()["status"]
     market.clock.advance(EPOCH_NS + SECOND)
-    for event in [market.index(), *market.quotes()]:  # the same quotes: nothing to fit
+    again: list[AnyEvent] = [market.index(), *market.quotes()]
+    for event in again:  # the same quotes: nothing to fit
         engine.apply(event)
     after = engine.price(market.clock.now())
     assert before.surface is not None
@@ -201,6 +203,7 @@ def test_every_published_surface_is_certified_at_its_own_forwards_and_instant() 
         for block, part in zip(snapshot.blocks, surface.slices, strict=True):
             assert part.forward == block.forward.value
             assert part.ttm == ttm_years(block.key.expiry_ns, snapshot.computed_ns)
+            assert part.smile is not None
             rows = np.flatnonzero(block.status[-1] == Status.OK)
             np.testing.assert_allclose(
                 block.column("iv")[rows], part.smile.iv(block.definition.strike[rows]), rtol=1e-12

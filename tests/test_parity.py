@@ -255,13 +255,14 @@ def test_F09_a_market_that_moves_while_it_is_quoted_is_not_off() -> None:
     scene = Scene(strikes=tuple(range(70_000, 131_000, 2_000)), half_spread_iv=0.001)
     engine, _ = started(scene, [scene.index(), *scene.quotes()])
     instruments = list(scene.instruments())
-    np.random.default_rng(3).shuffle(instruments)  # type: ignore[arg-type]
+    np.random.default_rng(3).shuffle(instruments)
     for part in range(12):
         scene.clock.advance(SECOND // 3)
         scene.forward *= 1.0005
         scene.spot = scene.forward
-        for event in [scene.index(), *(scene.quote(each) for each in instruments[part::12])]:
-            engine.apply(event)
+        engine.apply(scene.index())
+        for each in instruments[part::12]:
+            engine.apply(scene.quote(each))
         snapshot = engine.price(scene.clock.now())
         assert all(forward.status is Status.OK for forward in snapshot.forwards.values())
     assert engine.counters["parity_gap"] == 0
