@@ -21,8 +21,8 @@ makes one. The epoch moves on every `EPOCH_NS`, when all slices are certified an
 has stepped back: then w grows, which can bring arbitrage, and a slice that has it is fitted again to the same quotes,
 or is `FIT_FAILED`.
 
-With a half-life `surface` follows `raw` smoothed in time (`pricer.surfaces.smoothing`), with new quotes or without; each
-fit starts from `raw`. Both are certified at the epoch.
+With a half-life `surface` follows `raw` smoothed in time (`pricer.surfaces.smoothing`), with or without new quotes, and
+each fit starts from `raw`. Both are certified at the epoch.
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ class SurfaceKeeper:
         self._smoothed_ns: int | None = None  # the monotonic instant of the smoother's last step
 
     def state(self, expiry_ns: int) -> FitState:
-        return self._states.setdefault(expiry_ns, FitState())
+        found = self._states.get(expiry_ns)
+        if found is None:
+            found = self._states[expiry_ns] = FitState()
+        return found
 
     def refit(self, changes: Sequence[SliceChange], now: Instant) -> None:
         """Fit these slices to their usable quotes, all of them in one step; keep the last good smile where refused."""
@@ -125,17 +128,19 @@ class SurfaceKeeper:
 
     def publish(self, now: Instant) -> None:
         """Make `surface` of `raw` as it is now: once for each moment, after `renew` and `refit`."""
-        if self.raw is None:
+        shown = self.raw
+        if shown is None:
             self.surface, self._smoothed_ns = None, None
             return
-        self._version = self.raw.version
-        self.surface = self.raw
+        self._version = shown.version
         if self._smoother.half_life > 0.0:
             since = now.mono_ns if self._smoothed_ns is None else self._smoothed_ns
-            self.surface = self._smoother.update(self.raw, (now.mono_ns - since) / 1e9)
+            shown = self._smoother.update(shown, (now.mono_ns - since) / 1e9)
             self._smoothed_ns = now.mono_ns
-        for expiry_ns, shown in zip(self._expiries, self.surface.slices, strict=True):
-            self.state(expiry_ns).slice = shown
+        if shown is not self.surface:
+            self.surface = shown
+            for expiry_ns, part in zip(self._expiries, shown.slices, strict=True):
+                self.state(expiry_ns).slice = part
 
     def has_waited(self, expiry_ns: int, now: Instant) -> bool:
         """Is the slice to be fitted to the few quotes it has, although none has changed since?"""

@@ -90,7 +90,7 @@ class ParityMonitor:
         self._due_ns = NO_TIME
 
     def is_due(self, chain: ChainSlice, now: Instant) -> bool:
-        return len(chain.dirty_rows) > 0 and now.mono_ns >= self._due_ns
+        return now.mono_ns >= self._due_ns and len(chain.dirty_rows) > 0
 
     def ask(self, chain: ChainSlice, forward: float, now: Instant, max_age_ns: int, limit: float) -> bool:
         """Ask the quotes about `forward`; True where a gap of more than `limit` (a share of it) has just opened."""

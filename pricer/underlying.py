@@ -76,8 +76,9 @@ class IndexTracker:
         else:
             status, reasons = check.status, check.reasons
         return UnderlyingValue(
-            self.value, "venue", self.exchange_ns, self.received, valid_until, status, reasons, parity=check.parity
-        )
+            self.value, "venue", self.exchange_ns, self.received, valid_until, status, reasons,
+            math.nan, math.nan, math.nan, math.nan, check.parity,
+        )  # fmt: skip
 
 
 class PerpetualTracker(IndexTracker):
