@@ -218,7 +218,7 @@ def test_F11_quotes_that_wait_are_fitted_once_and_the_latest_win(monkeypatch: py
 
 @pytest.mark.parametrize("seed", range(5))
 def test_F11_no_quotes_make_a_fit_take_more_than_a_bounded_number_of_steps(seed: int) -> None:
-    """What bounds the time of a fit: Gauss-Newton steps over at most some tens of quotes, whatever these say."""
+    """What bounds the time of a fit: 16 runs of at most 30 Gauss-Newton steps, whatever the quotes say."""
     draw = np.random.default_rng(seed)
     strikes = strikes_of(0.25, 40)
     surface = VolSurface.fit(
@@ -228,7 +228,7 @@ def test_F11_no_quotes_make_a_fit_take_more_than_a_bounded_number_of_steps(seed:
         mid = np.exp(draw.normal(-0.6, draw.choice([0.01, 0.3, 1.5]), strikes.size))
         half = mid * draw.uniform(1e-4, 0.3, strikes.size)
         surface = surface.updated(0, SliceQuotes(0.25, 60_000.0, strikes, mid - half, mid + half))
-        assert surface.slices[0].diagnostics.steps <= 400
+        assert surface.slices[0].diagnostics.steps <= 480
         assert surface.certificate.ok
 
 
