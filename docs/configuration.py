@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -44,6 +45,8 @@ def toml(value: object) -> str:
 
 def allowed(field: FieldInfo) -> str:
     """The type, and between which bounds."""
+    if get_origin(field.annotation) is Literal:
+        return "one of " + ", ".join(f"`{toml(word)}`" for word in get_args(field.annotation))
     kind = TYPES.get(field.annotation, "list of texts")
     bounds = [f"{sign}{getattr(rule, name)}" for name, sign in BOUNDS for rule in field.metadata if hasattr(rule, name)]
     return ", ".join([kind, *bounds])

@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from pricer.chain import ASK, BID, IV, MID_IV, ChainSlice
-from pricer.conventions import Reason, Status
+from pricer.conventions import Dynamics, Reason, Status
 from pricer.kernels.chain import model_values, quote_ivs
 from pricer.kernels.rating import rate_model, rate_quotes
 from pricer.snapshot import FIRST_MODEL, FIRST_QUOTE_IV, GREEK_FIELDS, ROW_PAIR, STATUS_PAIRS
+from pricer.surfaces.follow import follow_smile
 from pricer.surfaces.slices import SurfaceSlice
 
 MID_PAIR = STATUS_PAIRS.index("mid_iv")
@@ -67,10 +68,12 @@ def price_model(
     spot: float,
     ttm: float,
     rating: tuple[Status, Reason],
+    dynamics: Dynamics = "sticky_strike",
 ) -> None:
     """`iv`, `theo`, Greeks and delta forms of the whole slice, with the rows' own statuses.
 
     `rating` is what forward and fit earn for all rows. A NaN forward gives no number; a NaN spot only no `delta_spot`.
+    The Greeks follow the smile under the rule `dynamics`; they are Black's where there is no smile.
     """
     definition = chain.definition
     k_min, k_max = fill_iv(chain, fit, forward, ttm)
@@ -87,6 +90,8 @@ def price_model(
         definition.inverse,
         chain.values[FIRST_MODEL:],
     )
+    if fit is not None and fit.smile is not None and dynamics != "sticky_strike":
+        follow_smile(fit.smile.at(forward, ttm), dynamics, spot, definition.strike, chain.values[FIRST_MODEL:])
     rate_model(
         len(chain),
         int(rating[0]),

@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from pricer.conventions import Dynamics
 from pricer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,6 +72,15 @@ class EngineSection(Section):
     settlement_window_s: float = Field(1800.0, ge=0, le=86_400, description="Before expiry, when the payoff averages.")
     forward_move: float = Field(1e-5, ge=0, lt=0.01, description="A smaller relative move of the forward is ignored.")
     wide_spread_iv: float = Field(0.25, gt=0, description="A bid-ask wider than this volatility makes a mid DEGRADED.")
+    parity_gap: float = Field(
+        3e-4, gt=0, lt=1, description="A forward so much (relative) off its options' put-call parity is DEGRADED."
+    )
+    surface_half_life: float = Field(
+        0.0, ge=0, le=3600, description="Seconds in which half of a move of the fits is published; 0 smooths nothing."
+    )
+    dynamics: Dynamics = Field(
+        "sticky_strike", description="How volatilities move with the market, for delta, gamma, vega and theta."
+    )
 
 
 class ServerSection(Section):
@@ -173,6 +183,9 @@ class Settings(BaseSettings):
             settlement_window_ns=_ns(limits.settlement_window_s),
             forward_move=limits.forward_move,
             wide_spread_iv=limits.wide_spread_iv,
+            parity_gap=limits.parity_gap,
+            surface_half_life=limits.surface_half_life,
+            dynamics=limits.dynamics,
         )
 
 

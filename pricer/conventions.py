@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 NS_PER_DAY = 86_400_000_000_000
 NS_PER_YEAR = 365 * NS_PER_DAY
@@ -89,13 +89,22 @@ def ttm_years(expiry_ns: int, now_ns: int) -> float:
     return (expiry_ns - now_ns) / NS_PER_YEAR
 
 
+# What becomes of a strike's volatility when the market moves: `pricer.surfaces.dynamics` has the rules.
+Dynamics: TypeAlias = Literal["sticky_strike", "sticky_moneyness", "sticky_delta", "minimum_variance"]
+DYNAMICS: tuple[Dynamics, ...] = get_args(Dynamics)
+
+
 @dataclass(frozen=True, slots=True)
 class GreekConvention:
-    """How the published Greeks are meant; echoed by every snapshot and message."""
+    """How the published Greeks are meant; echoed by every snapshot and message.
+
+    Under `dynamics` other than "sticky_strike" delta and gamma (with all delta forms) are total derivatives in the
+    forward, and under "sticky_delta" vega and theta are, too.
+    """
 
     greeks: Literal["raw_partial_derivatives"] = "raw_partial_derivatives"
     day_count: Literal["ACT/365"] = "ACT/365"
-    dynamics: Literal["sticky_strike"] = "sticky_strike"
+    dynamics: Dynamics = "sticky_strike"
     theta: Literal["minus_d_ttm_at_fixed_forward"] = "minus_d_ttm_at_fixed_forward"
     value_currency: Literal["quote"] = "quote"
 

@@ -32,11 +32,12 @@ from pricer.adapters.instruments import Instrument, SliceKey
 from pricer.chain import ChainSlice
 from pricer.chain_pricing import price_model, price_quotes
 from pricer.clock import Clock, Instant, SystemClock
-from pricer.conventions import NO_REASON, NO_TIME, Reason, Status, ttm_years
+from pricer.conventions import NO_REASON, NO_TIME, Dynamics, GreekConvention, Reason, Status, ttm_years
 from pricer.errors import ConfigError
 from pricer.fitting import SliceChange, SurfaceKeeper
-from pricer.parity import ParityTracker
+from pricer.parity import ParityMonitor, ParityTracker
 from pricer.snapshot import FeedHealth, SliceBlock, SliceDefinition, Snapshot, UnderlyingValue
+from pricer.surfaces.dynamics import checked
 from pricer.surfaces.slices import SurfaceSlice
 from pricer.surfaces.svi import SviSmile
 from pricer.underlying import ForwardTracker, IndexTracker, PerpetualTracker
@@ -59,6 +60,9 @@ class EngineSettings:
     `reprice_every_ns`: model numbers are renewed this often for the passing of time alone.
     `settlement_window_ns`: before expiry the payoff is an average of the index, which Black-76 does not know.
     `wide_spread_iv`: a bid-ask wider than this volatility makes the mid DEGRADED.
+    `parity_gap`: a venue's forward further (as a share of it) than this from put-call parity is DEGRADED.
+    `surface_half_life`: seconds in which the published surface has made half of its way to the fitted one; 0 is off.
+    `dynamics`: how a strike's volatility moves with the market, for the published Greeks (an unknown one: ValueError).
     """
 
     quote_max_age_ns: int = 12_000_000_000
@@ -69,6 +73,12 @@ class EngineSettings:
     settlement_window_ns: int = 1_800_000_000_000
     forward_move: float = 1e-5
     wide_spread_iv: float = 0.25
+    parity_gap: float = 3e-4
+    surface_half_life: float = 0.0
+    dynamics: Dynamics = "sticky_strike"
+
+    def __post_init__(self) -> None:
+        checked(self.dynamics)
 
 
 DEFAULT_SETTINGS = EngineSettings()
@@ -80,7 +90,7 @@ class _Family:
     def __init__(self, settings: EngineSettings) -> None:
         self.index = IndexTracker()
         self.perpetual = PerpetualTracker()
-        self.keeper = SurfaceKeeper(settings.last_good_ns)
+        self.keeper = SurfaceKeeper(settings.last_good_ns, settings.surface_half_life)
 
 
 class _Expiry:
@@ -95,6 +105,7 @@ class _Expiry:
         self.chain = ChainSlice(key, [first])
         self.forward = ForwardTracker()
         self.parity = ParityTracker()
+        self.monitor = ParityMonitor()
         self.block: SliceBlock | None = None
         self.rating: tuple[Status, Reason] | None = None
         self.fresh_until = FAR_FUTURE
@@ -121,6 +132,7 @@ class Engine:
         self.settings = settings
         self.counters: Counter[str] = Counter()
         self._clock = clock or SystemClock()
+        self._convention = GreekConvention(dynamics=settings.dynamics)
         self._families: dict[tuple[str, str], _Family] = {}
         self._expiries: dict[SliceKey, _Expiry] = {}
         self._rows: dict[tuple[str, str], tuple[_Expiry, int]] = {}
@@ -153,8 +165,10 @@ class Engine:
         blocks = [expiry.block for expiry in self._in_order() if expiry.block is not None]
         self._version += 1
         limit = self.settings.forward_max_age_ns
-        indices = {key[1]: family.index.published(now, limit) for key, family in self._families.items()}
-        perpetuals = {key[1]: family.perpetual.published(now, limit) for key, family in self._families.items()}
+        # In the order of their names, not of their arrival.
+        families = {key[1]: self._families[key] for key in sorted(self._families)}
+        indices = {name: family.index.published(now, limit) for name, family in families.items()}
+        perpetuals = {name: family.perpetual.published(now, limit) for name, family in families.items()}
         self._deadline = self._earliest_change(now, [*indices.values(), *perpetuals.values()])
         return Snapshot(
             version=self._version,
@@ -163,13 +177,15 @@ class Engine:
             indices=indices,
             perpetuals=perpetuals,
             surfaces={
-                key[1]: family.keeper.surface
-                for key, family in self._families.items()
-                if family.keeper.surface is not None
+                name: family.keeper.surface for name, family in families.items() if family.keeper.surface is not None
+            },
+            raw_surfaces={
+                name: family.keeper.raw for name, family in families.items() if family.keeper.raw is not None
             },
             feeds=tuple(self._feeds.values()),
             clock=self._clock,
             reasons=informing,
+            convention=self._convention,
         )
 
     def next_deadline(self) -> int | None:
@@ -333,7 +349,23 @@ class Engine:
         if forward.source == "none":
             return expiry.parity.published(expiry.chain, now, self.settings.quote_max_age_ns)
         expiry.chain.implied_forward = math.nan
+        if expiry.monitor.is_due(expiry.chain, now):
+            self._ask_quotes(expiry, forward.value, now)
+            forward = expiry.forward.published(expiry.family.index, now, *limits)
         return forward
+
+    def _ask_quotes(self, expiry: _Expiry, forward: float, now: Instant) -> None:
+        """Hold the venue's forward against put-call parity; a gap that opens is counted and logged."""
+        monitor = expiry.monitor
+        if monitor.ask(expiry.chain, forward, now, self.settings.quote_max_age_ns, self.settings.parity_gap):
+            self.counters["parity_gap"] += 1
+            assert monitor.check.parity is not None
+            value, error, gap = monitor.check.parity
+            log.warning(
+                "the forward of %s is %.2f off its options' put-call parity (%.2f, standard error %.2f)",
+                expiry.key, gap, value, error,
+            )  # fmt: skip
+        expiry.forward.check = monitor.check
 
     def _price_quotes(self, expiry: _Expiry, now: Instant) -> None:
         oldest_ns = now.mono_ns - self.settings.quote_max_age_ns
@@ -341,14 +373,18 @@ class Engine:
             self.counters["fallback_iv"] += fallbacks
 
     def _refit(self, works: list[_Work], now: Instant) -> None:
-        """The smiles whose quotes changed, one step a family."""
+        """The smiles whose quotes changed, one step a family; certificates are renewed as time passes."""
+        for family in self._families.values():
+            family.keeper.renew(now)
         changes: dict[_Family, list[SliceChange]] = {}
         for work in works:
             if work.quotes_changed and np.isfinite(work.forward.value):
-                change = SliceChange(work.expiry.chain, work.forward.value, work.ttm)
+                change = SliceChange(work.expiry.chain, work.forward.value)
                 changes.setdefault(work.expiry.family, []).append(change)
         for family, changed in changes.items():
             family.keeper.refit(changed, now)
+        for family in self._families.values():
+            family.keeper.publish(now)
 
     def _finish(self, work: _Work, now: Instant) -> None:
         """Model numbers where something they depend on moved, and the slice's block."""
@@ -358,7 +394,8 @@ class Engine:
         if block is None or work.quotes_changed or self._is_due(expiry, block, forward, rating, now):
             expiry.rating = rating
             fit = expiry.family.keeper.state(expiry.key.expiry_ns).slice
-            price_model(expiry.chain, fit, forward.value, self._spot(expiry, forward, now), work.ttm, rating)
+            spot = self._spot(expiry, forward, now)
+            price_model(expiry.chain, fit, forward.value, spot, work.ttm, rating, self.settings.dynamics)
             expiry.block = self._publish(expiry, forward, work.ttm, now)
         elif expiry.chain.confirmed or _confirms(forward, block.forward):
             expiry.block = self._confirm(expiry, block, forward, now)

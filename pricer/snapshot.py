@@ -11,14 +11,14 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricer.adapters.instruments import SliceKey
 from pricer.clock import Clock, Instant
-from pricer.conventions import NO_REASON, NO_TIME, RAW_GREEKS, GreekConvention, Reason, Status
+from pricer.conventions import NO_REASON, NO_TIME, RAW_GREEKS, GreekConvention, Reason, Status, ttm_years
 from pricer.errors import NotTradable, UnknownInstrument
 
 if TYPE_CHECKING:
@@ -73,11 +73,23 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+class ParityForward(NamedTuple):
+    """What put-call parity of the quotes said of a venue's forward when it was last asked, a second ago at most.
+
+    `value` and its standard `error`; `gap` is the venue's forward of that moment less `value`.
+    """
+
+    value: float
+    error: float
+    gap: float
+
+
 @dataclass(frozen=True, slots=True)
 class UnderlyingValue:
     """An index, a forward or a perpetual with what is known of it; `value` is NaN where nothing is.
 
-    `bid`, `ask` and `funding` are a perpetual's; `error` is the standard error of a forward made by parity.
+    `bid`, `ask` and `funding` are a perpetual's; `error` is the standard error of a forward made by parity; `parity` is
+    what stands beside a venue's forward, None where the quotes say nothing.
     """
 
     value: float = np.nan
@@ -91,6 +103,7 @@ class UnderlyingValue:
     ask: float = np.nan
     funding: float = np.nan
     error: float = np.nan
+    parity: ParityForward | None = None
 
     def age_ns(self, now: Instant) -> int | None:
         """Nanoseconds since the last message that confirmed the value; None where none came."""
@@ -277,6 +290,8 @@ class Snapshot:
     # Informing reasons that go with every row: REPLAY, CONFLATED, OVERLOADED.
     reasons: Reason = NO_REASON
     convention: GreekConvention = RAW_GREEKS
+    # The surfaces before smoothing in time; the same values as `surfaces` where there is none.
+    raw_surfaces: Mapping[str, VolSurface] = field(default_factory=dict)
 
     @property
     def computed_ns(self) -> int:
@@ -328,6 +343,7 @@ class Snapshot:
             indices={k: v for k, v in self.indices.items() if k in indices},
             perpetuals={k: v for k, v in self.perpetuals.items() if k in indices},
             surfaces={k: v for k, v in self.surfaces.items() if k in indices},
+            raw_surfaces={k: v for k, v in self.raw_surfaces.items() if k in indices},
         )
 
     @property
@@ -340,19 +356,39 @@ class Snapshot:
         """The perpetual's bid, ask and funding; `value` is its mid."""
         return self._only(self.perpetuals, "perpetual") or UnderlyingValue()
 
-    @property
+    @cached_property
     def surface(self) -> VolSurface | None:
         """The published volatility surface at the forwards and time of this snapshot; None until one is fitted.
 
-        Smiles are fixed in log-moneyness, so a forward tick moves them along; that is done here, for who asks.
+        Smiles are fixed in log-moneyness, so forwards and time move them along; that is done here, for who asks, and
+        the certificates are made anew. `version` rises with each change of the surface; a forward tick is none.
         """
-        surface: VolSurface | None = self._only(self.surfaces, "surface")
-        living = [
-            block for block in self.blocks if block.fit is not None and not block.forward.reasons & Reason.EXPIRED
-        ]
+        return self._as_published(self._only(self.surfaces, "surface"))
+
+    @cached_property
+    def raw_surface(self) -> VolSurface | None:
+        """`surface` before smoothing in time; the same where smoothing is off."""
+        return self._as_published(self._only(self.raw_surfaces, "raw_surface"))
+
+    @property
+    def smiles(self) -> dict[int, SurfaceSlice]:
+        """The slices of `surface` by `expiry_ns`; empty while there is none."""
+        living, surface = self._living, self.surface
+        if surface is None or len(living) != len(surface.slices):
+            return {}
+        return {block.key.expiry_ns: part for block, part in zip(living, surface.slices, strict=True)}
+
+    @property
+    def _living(self) -> list[SliceBlock]:
+        return [block for block in self.blocks if block.fit is not None and not block.forward.reasons & Reason.EXPIRED]
+
+    def _as_published(self, surface: VolSurface | None) -> VolSurface | None:
+        living = self._living
         if surface is None or len(living) != len(surface.slices):
             return surface
-        return surface.at([block.ttm for block in living], [block.forward.value for block in living])
+        # One instant for all: a block that nothing touched was priced up to a second ago.
+        ttms = [ttm_years(block.key.expiry_ns, self.computed.wall_ns) for block in living]
+        return replace(surface.at(ttms, [block.forward.value for block in living]), version=surface.version)
 
     @property
     def forwards(self) -> dict[int, UnderlyingValue]:

@@ -41,17 +41,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from pricer import columns
+from pricer import columns, conventions
 from pricer.kernels.black76 import GREEKS, greeks_chain
 from pricer.surfaces.smile import Array, like_input
 
-Dynamics: TypeAlias = Literal["sticky_strike", "sticky_moneyness", "sticky_delta", "minimum_variance"]
-DYNAMICS: tuple[Dynamics, ...] = get_args(Dynamics)
+Dynamics: TypeAlias = conventions.Dynamics
+DYNAMICS: tuple[Dynamics, ...] = conventions.DYNAMICS
 
 # The ratio of the at-the-money vol's move to skew·x in the minimum-variance rule ("skew-stickiness ratio").
 SKEW_STICKINESS = 2.0

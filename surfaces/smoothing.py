@@ -406,6 +406,8 @@ def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
     quotes = np.array([[k, 0.49, 0.51, 0.01, 1.0] for k in (-0.1, 0.0, 0.1)])
 
     def step() -> None:
-        _advance(params, params, 0.1, 1.0, nodes, np.full(nodes.size, 0.5), quotes, np.empty((nodes.size, 5)))
+        observations = np.empty((nodes.size, 5))
+        _advance(params, params, 0.1, 1.0, nodes, np.full(nodes.size, 0.5), quotes, observations)
+        _nearer(params, params, 0.1, observations)
 
     return [("smoothing step", step)]

@@ -161,6 +161,22 @@ class VolSurface:
             moved[i] = part.above(_shorter(moved, i))
         return VolSurface(tuple(moved), self.version + 1)
 
+    def recertified(self, ttms: Sequence[float]) -> VolSurface:
+        """`at` other times, and a slice that is not free of arbitrage there is fitted again to the quotes it has.
+
+        Where that is refused the slice keeps its smile: `DEGRADED`, `FIT_FAILED` and `FIT_LAST_GOOD`, not accepted.
+        Less time for all slices together brings no arbitrage (docs/decisions/0010); more can.
+        """
+        moved = self.at(ttms, [part.forward for part in self.slices])
+        failing = [i for i, part in enumerate(moved.slices) if part.smile is not None and not part.certificate.ok]
+        if not failing:
+            return moved
+        slices = list(moved.slices)
+        for i in failing:
+            part = slices[i]
+            slices[i] = fit_slice(_problem(part.selection, part.ttm, part.forward, part, slices, i, i + 1))
+        return VolSurface(_following(slices, failing), moved.version)
+
     def shocked(
         self,
         *,

@@ -15,7 +15,7 @@ PROGRAM = """
 import sys
 from numba.core.dispatcher import Dispatcher
 import pricer
-from pricer.engine import Engine
+from pricer.engine import Engine, EngineSettings
 from pricer.clock import Instant
 from tests.scene import SECOND, Scene
 
@@ -48,6 +48,16 @@ bare = Engine(clock=scene.clock)  # of a venue that gives no forward
 for event in [*scene.listings(), *(scene.quote(each, forward=float("nan")) for each in scene.instruments())]:
     bare.apply(event)
 assert {forward.source for forward in bare.price(scene.clock.now()).forwards.values()} == {"parity"}
+other = Engine(EngineSettings(dynamics="sticky_delta", surface_half_life=1.0), clock=scene.clock)
+for event in scene.listings():
+    other.apply(event)
+for step in range(6):  # another rule of the Greeks, and smoothing in time
+    scene.half_spread_iv *= 1.02
+    for event in [scene.index(), *scene.quotes()]:
+        other.apply(event)
+    other.price(scene.clock.now()).raw_surface
+    scene.clock.advance(SECOND // 4)
+scene.clock.advance(-3 * SECOND // 2)
 for event in quotes:
     engine.apply(event)
 engine.price(scene.clock.now())

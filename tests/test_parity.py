@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from pricer import parity
-from pricer.adapters.events import AnyEvent, OptionQuote
+from pricer.adapters.events import AnyEvent, InstrumentListed, OptionQuote
+from pricer.adapters.instruments import Instrument
 from pricer.conventions import NS_PER_DAY, Reason, Status, ttm_years
 from pricer.engine import Engine
 from pricer.errors import NotTradable
+from pricer.kernels.forward import parity_forward
 from pricer.snapshot import Snapshot
+from tests.embedded_chain import EmbeddedChain
 from tests.scene import SECOND, START, Scene
 
 NAN = math.nan
@@ -178,14 +181,110 @@ def test_the_venues_own_forward_takes_over_and_leaves_no_trace(scene: Scene) -> 
     assert Reason.FORWARD_IMPLIED not in reasons
 
 
-def test_where_the_venue_gives_forwards_parity_is_never_computed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> int:
-        raise AssertionError("parity was asked for")
+def test_where_the_venue_gives_forwards_the_quotes_are_asked_about_them_once_a_second(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
 
-    monkeypatch.setattr(parity, "parity_forward", refuse)
-    engine, _ = started(scene, scene.quotes())
-    after(engine, scene, lambda: [*scene.quotes(), scene.index()])
+    def counted(*arguments: object) -> int:
+        asked.append(scene.clock.now().mono_ns / SECOND)
+        return parity_forward(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(parity, "parity_forward", counted)
+    engine, first = started(scene, scene.quotes())
+    for step in range(8):
+        scene.half_spread_iv *= 1.001  # new quotes each time
+        after(engine, scene, lambda: [*scene.quotes(), scene.index()], 0.25)
+        assert len(asked) == 3 * (1 + (step + 1) // 4)
     after(engine, scene, list, 20.0)
+    for forward in first.forwards.values():
+        assert forward.source == "venue"
+        assert forward.parity is not None
+        assert abs(forward.parity.gap) < forward.parity.error
+        assert forward.parity.value == pytest.approx(forward.value - forward.parity.gap, rel=1e-15)
+
+
+@pytest.mark.parametrize("inverse", [True, False])
+@pytest.mark.parametrize("bias", [-5e-4, 5e-4])
+def test_F09_a_forward_five_basis_points_off_its_options_raises_the_alarm(bias: float, inverse: bool) -> None:
+    scene = Scene(strikes=tuple(range(70_000, 131_000, 2_000)), half_spread_iv=0.0003, forward=100_400.0)
+    instruments = [each if inverse else linear(each) for each in scene.instruments()]
+
+    def quoted(wrong: float) -> list[AnyEvent]:
+        quotes = [(scene.quote(each), each.name) for each in scene.instruments()]
+        unit = 1.0 if inverse else scene.forward
+        return [
+            changed(q, instrument=name, bid=unit * q.bid, ask=unit * q.ask, forward=scene.forward * (1.0 + wrong))
+            for q, name in quotes
+        ]
+
+    engine = Engine(clock=scene.clock)
+    now = scene.clock.now()
+    listings = [InstrumentListed(venue="deribit", received=now, definition=each) for each in instruments]
+    for event in [*listings, scene.index(), *quoted(0.0)]:
+        engine.apply(event)
+    right = engine.price(now)
+    assert all(forward.status is Status.OK for forward in right.forwards.values())
+    assert engine.counters["parity_gap"] == 0
+    wrong = after(engine, scene, lambda: [scene.index(), *quoted(bias)])
+    for forward in wrong.forwards.values():
+        assert (forward.status, forward.reasons) == (Status.DEGRADED, Reason.OUT_OF_BAND)
+        assert forward.parity is not None
+        assert abs(forward.parity.value - scene.forward) < 3.0 * forward.parity.error
+        assert forward.parity.gap == pytest.approx(bias * scene.forward, abs=3.0 * forward.parity.error)
+    assert all(row.status >= Status.DEGRADED and Reason.OUT_OF_BAND in row.reasons for row in wrong)
+    assert engine.counters["parity_gap"] == 3
+    again = after(engine, scene, lambda: [scene.index(), *quoted(0.0)])
+    assert all(forward.status is Status.OK for forward in again.forwards.values())
+    assert engine.counters["parity_gap"] == 3
+
+
+def test_F09_spreads_too_wide_to_tell_raise_no_alarm_and_say_so() -> None:
+    scene = Scene(expiry_days=(90.0,), half_spread_iv=0.03)
+    wrong = [changed(quote, forward=scene.forward * 1.0005) for quote in scene.quotes()]
+    engine, snapshot = started(scene, [scene.index(), *wrong])
+    for forward in snapshot.forwards.values():
+        assert forward.status is Status.OK
+        assert forward.parity is not None
+        assert forward.parity.error > 0.0001 * scene.forward
+    assert engine.counters["parity_gap"] == 0
+
+
+def test_F09_a_market_that_moves_while_it_is_quoted_is_not_off() -> None:
+    """Each quote has the forward of its own instant: the first ones are 60 bp behind the last."""
+    scene = Scene(strikes=tuple(range(70_000, 131_000, 2_000)), half_spread_iv=0.001)
+    engine, _ = started(scene, [scene.index(), *scene.quotes()])
+    instruments = list(scene.instruments())
+    np.random.default_rng(3).shuffle(instruments)
+    for part in range(12):
+        scene.clock.advance(SECOND // 3)
+        scene.forward *= 1.0005
+        scene.spot = scene.forward
+        engine.apply(scene.index())
+        for each in instruments[part::12]:
+            engine.apply(scene.quote(each))
+        snapshot = engine.price(scene.clock.now())
+        assert all(forward.status is Status.OK for forward in snapshot.forwards.values())
+    assert engine.counters["parity_gap"] == 0
+    assert all(forward.parity is not None for forward in snapshot.forwards.values())
+
+
+def test_F09_the_embedded_market_agrees_with_its_options() -> None:
+    market = EmbeddedChain()
+    engine = Engine(clock=market.clock)
+    for event in [*market.listings(), market.index(), *market.quotes()]:
+        engine.apply(event)
+    engine.price(market.clock.now())
+    for _ in range(100):
+        for event in market.step():
+            engine.apply(event)
+        snapshot = engine.price(market.clock.now())
+    assert engine.counters["parity_gap"] == 0
+    assert sum(forward.parity is not None for forward in snapshot.forwards.values()) >= 8
+
+
+def linear(instrument: Instrument) -> Instrument:
+    return msgspec.structs.replace(instrument, settlement="linear")
 
 
 def test_a_new_strike_joins(scene: Scene) -> None:

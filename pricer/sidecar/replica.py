@@ -20,6 +20,7 @@ from pricer.snapshot import (
     FIELD_INDEX,
     STATUS_PAIRS,
     FeedHealth,
+    ParityForward,
     SliceBlock,
     SliceDefinition,
     Snapshot,
@@ -198,7 +199,12 @@ def price_from(message: Message, now_mono: int) -> UnderlyingValue:
         ask=_or_nan(message.get("ask")),
         funding=_or_nan(message.get("funding")),
         error=_or_nan(message.get("error")),
+        parity=_parity_from(message.get("parity")),
     )
+
+
+def _parity_from(message: Message | None) -> ParityForward | None:
+    return None if message is None else ParityForward(*(_or_nan(message[name]) for name in ParityForward._fields))
 
 
 def reasons_from(names: Iterable[str]) -> Reason:

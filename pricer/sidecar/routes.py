@@ -18,6 +18,7 @@ from pricer.sidecar.hub import Hub
 from pricer.sidecar.protocol import Refused, StreamKey
 from pricer.sidecar.readiness import readiness
 from pricer.snapshot import ROW_PAIR, SliceBlock, Snapshot
+from pricer.surfaces.slices import SurfaceSlice
 from pricer.surfaces.svi import SviSmile
 
 # The loop's publisher comes round every 250 ms; this long without means that it is stuck.
@@ -117,25 +118,30 @@ def _summary(hub: Hub, venue: str, underlying: str) -> wire.Message:
 def surface_body(snapshot: Snapshot, venue: str, underlying: str, digits: int) -> wire.Message:
     """One underlying's smiles."""
     now = snapshot.clock.now()
+    published = snapshot.smiles
     return {
         "venue": venue,
         "underlying": underlying,
         "version": snapshot.version,
+        "surface_version": None if snapshot.surface is None else snapshot.surface.version,
         "computed_ns": snapshot.computed_ns,
         "sent_ns": now.wall_ns,
-        "expiries": [_smile(piece, now, digits) for piece in wire.take_picture(snapshot, digits).slices],
+        "expiries": [
+            _smile(piece, published.get(piece.block.key.expiry_ns), now, digits)
+            for piece in wire.take_picture(snapshot, digits).slices
+        ],
     }
 
 
-def _smile(piece: wire.Slice, now: Instant, digits: int) -> wire.Message:
+def _smile(piece: wire.Slice, fit: SurfaceSlice | None, now: Instant, digits: int) -> wire.Message:
     block = piece.block
-    fit = block.fit
     status, reasons = slice_status(piece)
     body = wire.definition(block) | wire.expiry(block, now, digits)
     body |= {"status": status.name, "reasons": list(reasons.names)}
     if fit is None:
         return body | {"model": None, "params": None, "certificate": None, "k_min": None, "k_max": None}
     smile = fit.smile
+    body["ttm"] = fit.ttm  # of the parameters, to the last digit
     return body | {
         "model": "svi" if isinstance(smile, SviSmile) else type(smile).__name__,
         "params": smile.params._asdict() if isinstance(smile, SviSmile) else None,

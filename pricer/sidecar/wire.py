@@ -391,9 +391,12 @@ def price(value: UnderlyingValue, now: Instant, digits: int) -> Message:
 
 
 def forward(value: UnderlyingValue, now: Instant, digits: int) -> Message:
-    """An expiry's forward, with its standard error where parity made it."""
-    error = {"error": rounded(value.error, digits)} if value.source == "parity" else {}
-    return price(value, now, digits) | error
+    """An expiry's forward: with its standard error where parity made it, else with what parity says beside it."""
+    if value.source == "parity":
+        return price(value, now, digits) | {"error": rounded(value.error, digits), "parity": None}
+    parity = value.parity
+    beside = None if parity is None else {name: rounded(each, digits) for name, each in parity._asdict().items()}
+    return price(value, now, digits) | {"parity": beside}
 
 
 def status_of(value: UnderlyingValue, now: Instant) -> tuple[Status, Reason]:

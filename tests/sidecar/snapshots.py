@@ -16,6 +16,7 @@ from pricer.snapshot import (
     FIRST_MODEL,
     VALUE_FIELDS,
     FeedHealth,
+    ParityForward,
     SliceBlock,
     SliceDefinition,
     Snapshot,
@@ -37,6 +38,11 @@ def price(value: float, now: Instant, source: str = "venue") -> UnderlyingValue:
     )
 
 
+def forward_price(value: float, now: Instant) -> UnderlyingValue:
+    """A venue's forward that its options agree with."""
+    return replace(price(value, now), parity=ParityForward(value, 2.5, 0.0))
+
+
 def plausible(definition: SliceDefinition, now: Instant, forward: float, seed: int) -> SliceBlock:
     """One expiry with plausible numbers: all OK, but for a deep put without a bid and a call without any quote."""
     rng = np.random.default_rng(seed)
@@ -44,7 +50,7 @@ def plausible(definition: SliceDefinition, now: Instant, forward: float, seed: i
     values = np.abs(rng.normal(1.0, 0.2, (len(VALUE_FIELDS), rows)))
     values[FIELD_INDEX["mark_iv"]] = values[FIELD_INDEX["iv"]] = 0.6
     values[FIELD_INDEX["delta"]] = definition.cp / (1 + np.exp(definition.cp * (definition.strike - forward) / 5000))
-    block = block_of(definition, values, now, price(forward, now), quoted=now, fitted=now)
+    block = block_of(definition, values, now, forward_price(forward, now), quoted=now, fitted=now)
     one_sided, empty = 1, rows - 2
     values[[FIELD_INDEX["bid"], FIELD_INDEX["bid_iv"], FIELD_INDEX["mid_iv"]], one_sided] = np.nan
     block.status[[0, 2], one_sided] = Status.INVALID
@@ -116,7 +122,7 @@ class Market:
             self.blocks[i] = replace(
                 block,
                 values=values,
-                forward=price(block.forward.value * (1 + forward_move), now),
+                forward=forward_price(block.forward.value * (1 + forward_move), now),
                 model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
                 computed=now,
                 version=block.version + 1,
@@ -133,7 +139,7 @@ class Market:
                 quote_received_ns=np.full(len(mono), now.wall_ns, np.int64),
                 quote_valid_until_ns=mono + QUOTE_MAX_AGE,
                 model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
-                forward=price(block.forward.value, now),
+                forward=forward_price(block.forward.value, now),
             )
 
     def list_strike(self, expiry: int, strikes: int) -> None:

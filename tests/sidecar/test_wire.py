@@ -116,11 +116,15 @@ def test_a_replica_has_the_numbers_of_the_snapshot(market: Market, clock: SameCl
 def test_a_forward_by_parity_travels_with_its_error(market: Market, clock: SameClock) -> None:
     snapshot = market.snapshot()
     block = snapshot.blocks[0]
-    implied = replace(block.forward, source="parity", error=12.5)
+    implied = replace(block.forward, source="parity", error=12.5, parity=None)
     snapshot = replace(snapshot, blocks=(replace(block, forward=implied), *snapshot.blocks[1:]))
     message = snapshot_message(wire.take_picture(snapshot, 9))
     assert message["expiries"][0]["forward"]["error"] == 12.5
     assert all("error" not in expiry["forward"] for expiry in message["expiries"][1:])
+    assert [expiry["forward"]["parity"] for expiry in message["expiries"][:2]] == [
+        None,
+        {"value": snapshot.blocks[1].forward.value, "error": 2.5, "gap": 0.0},
+    ]
     replica = Replica(clock)
     assert replica.apply(message)
     assert replica.snapshot().forwards == snapshot.forwards
