@@ -149,7 +149,7 @@ def is_above(upper: Raw, lower: Raw) -> bool:
         return False
     difference = Difference(upper, lower)
     quartic = difference.quartic()
-    if not any(quartic) or difference.sign(Exact([0]), ONE) <= 0:
+    if not any(quartic) or min(difference.sign(Exact([x]), ONE) for x in (-1, 0, 1)) <= 0:
         return False
     return all(difference.far_sign(side) > 0 for side in (1, -1)) and all(
         difference.is_positive_on(quartic, side, far) for side in (1, -1) for far in (False, True)
@@ -187,18 +187,20 @@ class Difference:
         return found + [0] * (5 - len(found))
 
     def is_positive_on(self, quartic: list[int], side: int, far: bool) -> bool:
-        """For 0 < side·k <= 1, or with `far` for side·k >= 1; the ends at 0 and infinity are known to be positive."""
+        """For 0 < side·k <= 1, or with `far` for side·k >= 1; known to be positive at both ends."""
         way = [c * side**i for i, c in enumerate(quartic)]
         waiting = [(bernstein(way[::-1] if far else way), 0, 0)]
         while waiting:
             form, place, depth = waiting.pop()  # of u in [place, place + 1]/2^depth
-            end = Exact([place + 1], depth)
-            if self.sign(*((Exact([side]), end) if far else (Exact([side]) * end, ONE))) <= 0:
-                return False
             if sign_changes(form) > 1:
                 if depth == DEPTH:
                     return False
                 waiting += [(half, 2 * place + i, depth + 1) for i, half in enumerate(halves(form))]
+            elif sign_changes(form) == 1 or form[0] == 0 or form[-1] == 0:
+                for end in (place, place + 1):
+                    u = Exact([end], depth)
+                    if end and self.sign(*((Exact([side]), u) if far else (Exact([side]) * u, ONE))) <= 0:
+                        return False
         return True
 
 
