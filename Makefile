@@ -1,6 +1,6 @@
 # Each target makes .venv when it is missing. ARGS= goes to the program: make demo ARGS="--port 9000".
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check bench bench-kernels
+.PHONY: help setup demo test test-long check bench bench-kernels bench-surfaces
 SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
@@ -33,3 +33,7 @@ bench: setup ## from frame to snapshot, measured on this machine
 bench-kernels: ## the kernels beside other packages, which are installed for it
 	@.ci/environment bench
 	$(BIN)/python -m benchmarks.kernels $(ARGS)
+
+bench-surfaces: ## surfaces beside other packages, which are installed for it
+	@.ci/environment bench
+	$(BIN)/python -m benchmarks.surfaces $(ARGS)

@@ -20,21 +20,23 @@ from pricer.kernels.chain import MODEL_FIELDS, SCRATCH_ROWS, model_values, quote
 
 
 class Figure(NamedTuple):
-    """A measured number; smaller is better. Without floor and aim it is for information."""
+    """A measured number; smaller is better unless it says otherwise. Without floor and aim it is for information."""
 
     name: str
     value: float
     unit: str = ""
     floor: float = math.nan
     aim: float = math.nan
+    larger_is_better: bool = False
 
     @property
     def mark(self) -> str:
         if math.isnan(self.value) or math.isnan(self.floor):
             return "not measured" if math.isnan(self.value) else ""
-        if self.value <= self.aim:
+        sign = -1.0 if self.larger_is_better else 1.0
+        if sign * self.value <= sign * self.aim:
             return "aim held"
-        return "held" if self.value <= self.floor else "MISSED"
+        return "held" if sign * self.value <= sign * self.floor else "MISSED"
 
 
 def vol_figures(market: dict[str, Measured], extreme: dict[str, Measured]) -> list[Figure]:

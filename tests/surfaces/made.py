@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections import defaultdict
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pricer import implied_vol
+from benchmarks import recorded
 from pricer.conventions import NO_REASON, Status
 from pricer.surfaces import FitDiagnostics, SliceQuotes, SurfaceSlice, SviParams, SviSmile, VolSurface, select
 from pricer.surfaces.slices import NO_CERTIFICATE
@@ -83,67 +79,14 @@ def audit(surface: VolSurface) -> tuple[float, float]:
 
 def recorded_btc() -> list[SliceQuotes]:
     """The 330 BTC options polled ticker by ticker on 2026-06-27, each with the forward of its own instant."""
-    path = data_path("deribit/raw_ticker_snapshot_2026-06-27/deribit_snapshot.json")
-    snapshot = json.loads(path.read_text())
-    expiries = {row["instrument_name"]: row["expiration_timestamp"] for row in snapshot["instruments"]}
-    by_expiry: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for name, ticker in snapshot["tickers"].items():
-        by_expiry[expiries[name]].append(ticker)
-    now = max(ticker["timestamp"] for ticker in snapshot["tickers"].values())
-    return [_recorded_slice(by_expiry[expiry], (expiry - now) / (365 * 86_400_000.0)) for expiry in sorted(by_expiry)]
-
-
-def _recorded_slice(tickers: list[dict[str, Any]], ttm: float) -> SliceQuotes:
-    names = [ticker["instrument_name"].split("-") for ticker in tickers]
-    newest = max(tickers, key=lambda ticker: int(ticker["timestamp"]))
-    return SliceQuotes(
-        ttm,
-        newest["underlying_price"],
-        np.array([float(name[2]) for name in names]),
-        _vols(tickers, "bid_iv"),
-        _vols(tickers, "ask_iv"),
-        forwards=np.array([ticker["underlying_price"] for ticker in tickers]),
-        cp=np.array([1.0 if name[3] == "C" else -1.0 for name in names]),
-    )
-
-
-def _vols(tickers: list[dict[str, Any]], field: str) -> Array:
-    """The venue's percent; its 0 means that there is no such quote."""
-    percent = np.array([ticker[field] for ticker in tickers], dtype=np.float64)
-    return np.where(percent > 0.0, percent / 100.0, np.nan)
+    return recorded.btc(data_path(recorded.BTC))[0]
 
 
 def recorded_eth() -> list[SliceQuotes]:
     """The ETH book summary of 2024-01-08: coin prices, turned into vols by our own kernel."""
-    path = data_path("deribit/eth_book_summary_2024-01-08/deribit_options.csv")
-    by_expiry: dict[str, list[dict[str, str]]] = defaultdict(list)
-    with path.open() as lines:
-        for row in csv.DictReader(lines):
-            by_expiry[row["expire_date"]].append(row)
-    return [_eth_slice(expiry, rows) for expiry, rows in by_expiry.items()]
-
-
-def _eth_slice(expiry: str, rows: list[dict[str, str]]) -> SliceQuotes:
-    settled = datetime.strptime(expiry, "%d%b%y").replace(hour=8, tzinfo=UTC).timestamp()
-    ttm = (settled - max(int(row["creation_timestamp"]) for row in rows) / 1000.0) / (365 * 86_400.0)
-    forward = np.array([float(row["underlying_price"]) for row in rows])
-    strike = np.array([float(row["strike_price"]) for row in rows])
-    cp = np.array([1 if row["option_type"] == "C" else -1 for row in rows])
-
-    def vols(field: str) -> Array:
-        coin = np.array([float(row[field] or "nan") for row in rows])
-        found = implied_vol(coin * forward, forward, strike, ttm, cp)
-        return np.where(found > 0.0, found, np.nan)
-
-    return SliceQuotes(ttm, float(np.median(forward)), strike, vols("bid_price"), vols("ask_price"), forward, cp=cp)
+    return recorded.eth(data_path(recorded.ETH))
 
 
 def recorded_spx() -> dict[str, tuple[float, SliceQuotes]]:
     """Four real SPX slices (mid vols; a tenth of a vol point is put on each side) with their published ATM vols."""
-    found = {}
-    for path in sorted(data_path("reference/volsurf/svi_failures").glob("*.json")):
-        row = json.loads(path.read_text())
-        strikes, mid = np.array(row["market_vols"]).T
-        made = SliceQuotes(row["expiry_years"], row["forward"], strikes, mid - 0.001, mid + 0.001)
-        found[path.stem] = (row["expected_atm_iv"], made)
-    return found
+    return recorded.spx(data_path(recorded.SPX))
