@@ -181,3 +181,9 @@ def test_other_smiles_get_the_evidence_of_a_grid_and_say_so() -> None:
     assert (rising.kind, rising.ok) == ("grid", True)
     assert rising.min_calendar_gap == pytest.approx(0.1)
     assert not check_calendar(Parabola(0.2), Parabola(0.1)).ok  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sigma", [0.0, 5e-324, 1e-300, -1.0, math.nan])
+def test_what_is_no_hyperbola_is_refused(sigma: float) -> None:
+    certificate = check_butterfly(SviSmile(0.1, 100.0, SviParams(0.01, 0.1, 0.0, 0.0, sigma)))
+    assert not certificate.ok

@@ -1,8 +1,7 @@
 """Certificates of random slices and pairs, most of them at the edge of arbitrage, against exact decisions.
 
 What a dense look in doubles leaves in doubt is decided in rational numbers (`tests.surfaces.exact`). No slice that has
-arbitrage may be certified, be it of 1e-16. Pairs are compared as rounded: a crossing of less than `ROUNDING` of their w
-may be certified, in a few of a thousand touching pairs (far out where wings have the very same slope).
+arbitrage may be certified, be it of 1e-16, and no pair that crosses.
 
 Some that have no arbitrage may be refused, since a proof keeps a margin for its own rounding; how many is counted by
 kind. Refused are slices within roundings of the edge (1e-10 of `a`; 1e-6 of the slope at Lee's bound, where g falls to
@@ -11,10 +10,10 @@ more than doubles hold. Pairs are refused within roundings of a touch only.
 
 Of a million (`make test-long`, where three in five are drawn at an edge), among those free of arbitrage:
 
-    slices  refused 10.9 %   anywhere 0 of 359,019; edge by a 31 %; edge by sigma 14 %; Lee's bound 53 %
-    pairs   refused 0.6 %    anywhere 0 of 225,848; touching 0.8 %; with equal wings 2.1 %
+    slices  refused 10.8 %   anywhere 0 of 359,019; edge by a 30 %; edge by sigma 14 %; Lee's bound 52 %
+    pairs   refused 6.5 %    anywhere 0 of 225,848; touching 13 %; with equal wings 14 %
 
-with no slice certified that has arbitrage, and 49 pairs of 223,585 touching ones that cross by less than `ROUNDING`.
+and none certified that has arbitrage.
 """
 
 from __future__ import annotations
@@ -147,8 +146,7 @@ def test_no_slice_with_butterflies_is_certified() -> None:
 def test_no_pair_that_crosses_is_certified() -> None:
     found = count_pairs(20_000, 1, 400)
     assert found.wrong == []
-    assert "anywhere" not in found.by_rounding
-    assert found.by_rounding.total() <= 5e-3 * found.accepted["touching, equal wings"]
+    assert not found.by_rounding
     assert found.accepted["anywhere"] > 3_000
     assert min(found.accepted["touching"], found.accepted["touching, equal wings"]) > 1_000
     assert found.shares["anywhere"] < 1e-3
@@ -165,7 +163,7 @@ def test_none_of_a_million_with_arbitrage_is_certified(
         print(f"\n{found.share:.3%} of those free of arbitrage refused; {found.shares}; {found._replace(wrong=[])}")
     assert found.accepted.total() + found.refused.total() > 300_000
     assert found.wrong == []
-    assert found.by_rounding.total() <= 5e-3 * found.accepted["touching, equal wings"]
+    assert not found.by_rounding
     assert found.share < limit
     assert found.shares["anywhere"] < 1e-4
 
