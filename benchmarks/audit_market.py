@@ -101,8 +101,8 @@ class Found:
 
 
 def parameters(part: SurfaceSlice) -> Floats:
-    assert part.smile is not None
-    return np.array(part.smile.params)
+    assert part.svi is not None
+    return np.array(part.svi.params)
 
 
 def described(part: SurfaceSlice) -> str:

@@ -56,7 +56,7 @@ def surface(slices: Sequence[SliceQuotes]) -> VolSurface:
 
 def parameters(fitted: VolSurface) -> list[Floats]:
     """A row of raw parameters for each slice; NaN where it has no smile."""
-    return [NO_FIT if smile is None else np.array(smile.params) for smile in fitted.smiles]
+    return [NO_FIT if part.svi is None else np.array(part.svi.params) for part in fitted.slices]
 
 
 def free_cold(found: Case) -> Call:

@@ -90,8 +90,8 @@ def price_model(
         definition.inverse,
         chain.values[FIRST_MODEL:],
     )
-    if fit is not None and fit.smile is not None and dynamics != "sticky_strike":
-        follow_smile(fit.smile.at(forward, ttm), dynamics, spot, definition.strike, chain.values[FIRST_MODEL:])
+    if fit is not None and fit.svi is not None and dynamics != "sticky_strike":
+        follow_smile(fit.svi.at(forward, ttm), dynamics, spot, definition.strike, chain.values[FIRST_MODEL:])
     rate_model(
         len(chain),
         int(rating[0]),

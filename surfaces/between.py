@@ -111,6 +111,16 @@ class BetweenSmile:
         k = np.asarray(k, dtype=np.float64)
         return like_input(self._curve(k.reshape(-1)).growth, k.shape)
 
+    @property
+    def wing_slopes(self) -> tuple[float, float]:
+        """By how much w rises per unit of k far out: linear in time, or that of the fatter tail of a mixture."""
+        low, high = self.low.wing_slopes, self.high.wing_slopes
+        if self.linear:
+            left, right = ((1.0 - self.share) * low[side] + self.share * high[side] for side in (0, 1))
+        else:
+            left, right = (max(low[side], high[side]) if self.share > 0.0 else low[side] for side in (0, 1))
+        return self.scale * left, self.scale * right
+
     def iv(self, strikes: npt.ArrayLike) -> Array:
         """Black volatility at each strike; NaN where the strike is not positive or w < 0."""
         strikes = np.asarray(strikes, dtype=np.float64)

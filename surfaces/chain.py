@@ -1,8 +1,6 @@
-"""A whole chain at once: all expiries fitted together under their common constraints.
+"""A whole chain at once: all determined expiries fitted together, the others after them.
 
-Neighbours lock each other's wings: fitted one after another, the first one's arbitrary wing would bend all later ones
-away from their quotes. So every slice starts from its own best smile, and sweeps up and down the chain tighten the
-barrier for all of them together; both sides of a crossing give way while it is still soft.
+A slice that its own quotes do not determine follows its neighbours and never holds them, so it comes last.
 """
 
 from __future__ import annotations
@@ -12,15 +10,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from pricer.surfaces.arbitrage import certify_svi
-from pricer.surfaces.slices import NONE, SliceProblem, SurfaceSlice, cold_start, fit_slice, settle_slice
+from pricer.surfaces.slices import SliceProblem, SurfaceSlice, cold_start, fit_slice, settle_slice
 from pricer.surfaces.smile import Array
+from pricer.surfaces.ssvi import PowerLaw, ssvi_smile
 from pricer.surfaces.svi import SviParams, SviSmile
-from pricer.surfaces.svi_hard import fit_hard
+from pricer.surfaces.svi_free import deviation
+from pricer.surfaces.svi_joint import fit_jointly
 
-# ε of the barrier, and how many sweeps at it. The soft levels are where neighbours settle who gives way.
-_LEVELS = ((1e-1, 3), (1e-2, 12), (5e-3, 12), (2e-3, 12), (1e-3, 12), (5e-4, 12), (1e-4, 6))
-_MORE_SWEEPS = 24  # at the last level, until every slice is certified
+# The surface that a fit may always start from: smiles of one shape in standard deviations, free of arbitrage.
+_PLAIN, _SKEW = PowerLaw(0.8, 0.5), -0.2
 
 
 def fit_chain(problems: Sequence[SliceProblem]) -> list[SurfaceSlice]:
@@ -45,29 +43,27 @@ def fit_chain(problems: Sequence[SliceProblem]) -> list[SurfaceSlice]:
     return [slices[i] for i in range(len(problems))]
 
 
-def _fitted_together(problems: Sequence[SliceProblem]) -> list[Array]:
-    """Raw parameters of each slice after the sweeps: certified, unless the sweeps came to their end."""
-    rows = [cold_start(problem) for problem in problems]
-    for epsilon, sweeps in _LEVELS:
-        for sweep in range(sweeps):
-            _sweep(problems, rows, epsilon, sweep % 2 == 1)
-    for sweep in range(_MORE_SWEEPS):
-        if all(certify_svi(rows[i], *_neighbours(rows, i), np.empty(9)) for i in range(len(rows))):
-            break
-        _sweep(problems, rows, epsilon, sweep % 2 == 1)
-    return rows
+def _fitted_together(problems: Sequence[SliceProblem]) -> Array:
+    """Raw parameters of each slice, all certified where a joint fit reaches that.
+
+    It starts from every slice's own best smile; where that ends in arbitrage, from SSVI, which has none.
+    """
+    if not problems:
+        return np.empty((0, 5))
+    ttms = np.array([problem.ttm for problem in problems])
+    observations = [problem.selection.observations for problem in problems]
+    rows, offsets = np.concatenate(observations), np.cumsum([0, *map(len, observations)])
+    params = np.array([cold_start(problem) for problem in problems])
+    if fit_jointly(rows, offsets, ttms, params):
+        return params
+    plain = _plain_surface([deviation(part, ttm) for part, ttm in zip(observations, ttms.tolist(), strict=True)])
+    return plain if fit_jointly(rows, offsets, ttms, plain) else params
 
 
-def _sweep(problems: Sequence[SliceProblem], rows: list[Array], epsilon: float, downwards: bool) -> None:
-    order = range(len(rows))
-    for i in reversed(order) if downwards else order:
-        problem = problems[i]
-        below, above = _neighbours(rows, i)
-        fit_hard(problem.selection.observations, problem.ttm, below, above, NONE, NONE, NONE, epsilon, rows[i])
-
-
-def _neighbours(rows: Sequence[Array], i: int) -> tuple[Array, Array]:
-    return rows[i - 1] if i > 0 else NONE, rows[i + 1] if i + 1 < len(rows) else NONE
+def _plain_surface(deviations: Sequence[float]) -> Array:
+    """Raw parameters of an SSVI surface through these √w at the money, raised where they fall with expiry."""
+    thetas = np.maximum.accumulate(np.square(deviations)) * np.linspace(1.0, 1.01, len(deviations))
+    return np.array([ssvi_smile(_PLAIN, theta, _SKEW, 1.0, 1.0).svi().params for theta in thetas.tolist()])
 
 
 def _between(problem: SliceProblem, i: int, smiles: Mapping[int, SviSmile]) -> SliceProblem:

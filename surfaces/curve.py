@@ -23,6 +23,11 @@ class CurveSmile(ABC):
     def curve(self, k: Array) -> Array:
         """Rows w, w′ and w″ at each k of a flat array; NaN where there is no volatility."""
 
+    @property
+    @abstractmethod
+    def wing_slopes(self) -> tuple[float, float]:
+        """By how much w rises per unit of k far to the left and far to the right."""
+
     def total_variance(self, k: npt.ArrayLike) -> Array:
         """w(k) = sigma²·ttm."""
         return self._row(0, k)

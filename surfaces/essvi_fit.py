@@ -31,7 +31,8 @@ from pricer.kernels.jit import kernel
 from pricer.surfaces.quotes import HIGH, LOW, WEIGHT, WIDTH, K, Selection
 from pricer.surfaces.smile import Array
 from pricer.surfaces.ssvi import LIMIT, EssviSmile
-from pricer.surfaces.svi_free import FAR, robust
+from pricer.surfaces.svi_free import robust
+from pricer.surfaces.svi_normal import FAR
 
 # An eSSVI slice has three parameters.
 DETERMINED = 3

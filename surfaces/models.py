@@ -5,7 +5,7 @@ A model is one of four things:
 - "svi" itself: `pricer.surfaces.chain` and `pricer.surfaces.slices`, with constraints and certificates of their own;
 - `refine`: certified SVI slices are made better, and stay free of arbitrage ("hard");
 - `fit_slice`: each slice alone from its own quotes;
-- `fit_chain`: all slices jointly.
+- `fit_chain`: all slices jointly, which may be free of arbitrage by construction ("hard").
 
 What a model cannot guarantee is looked at ("check"): every slice has a certificate, and one that fails it is `DEGRADED`
 with `MODEL_LIMIT` (of a pair that crosses, the longer expiry). So a new model is its file and one line in `MODELS`.
@@ -24,6 +24,7 @@ import numpy.typing as npt
 from pricer.conventions import NO_REASON, Reason, Status
 from pricer.surfaces import sabr, spline, svi_local
 from pricer.surfaces.arbitrage import Certificate, check_butterfly, check_calendar
+from pricer.surfaces.essvi_fit import fit_essvi
 from pricer.surfaces.quotes import HIGH, LOW, WEIGHT, WIDTH, K, Selection
 from pricer.surfaces.sabr import SabrSmile
 from pricer.surfaces.slices import (
@@ -38,9 +39,10 @@ from pricer.surfaces.slices import (
 )
 from pricer.surfaces.smile import Array, Smile
 from pricer.surfaces.spline import SplineSmile
+from pricer.surfaces.ssvi import EssviSmile, butterfly_essvi, calendar_essvi
 from pricer.surfaces.svi import SviSmile
-from pricer.surfaces.svi_free import FAR
 from pricer.surfaces.svi_local import SviLocalSmile
+from pricer.surfaces.svi_normal import FAR
 
 NoArbitrage: TypeAlias = Literal["hard", "check"]
 
@@ -58,6 +60,11 @@ class Model:
     fit_slice: Callable[[SliceProblem], Smile | None] | None = None
     fit_chain: Callable[[Sequence[SliceProblem]], Sequence[Smile | None]] | None = None
     refine: Callable[[Sequence[SurfaceSlice], Sequence[SurfaceSlice | None]], list[SurfaceSlice]] | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Does it make the smiles itself?"""
+        return self.fit_slice is not None or self.fit_chain is not None
 
 
 def model_of(name: str, no_arbitrage: str) -> Model:
@@ -113,16 +120,19 @@ def _checked(problem: SliceProblem, smile: Smile | None) -> SurfaceSlice:
     """The slice of a fitted smile; without one, or with an implausible one, that of the last good one or none."""
     selection, last = problem.selection, problem.last
     reasons = NO_REASON if problem.determined else Reason.FIT_UNDERDETERMINED
+    if selection.mids == 0:
+        reasons |= Reason.NO_QUOTE
     path: FitPath = "fitted"
-    accepted = smile is not None and _plausible(selection, smile)
     k_min, k_max = selection.k_range
+    accepted = smile is not None and selection.mids > 0 and _plausible(selection, smile)
     if not accepted:
-        reasons |= Reason.FIT_FAILED if selection.mids else Reason.NO_QUOTE
-        path = "refused" if selection.mids else "none"
-        smile, k_min, k_max = None, math.nan, math.nan
+        path, k_min, k_max = "none", math.nan, math.nan
+        if selection.mids:  # refused; without quotes, what a joint model puts between the neighbours stays
+            path, smile, reasons = "refused", None, reasons | Reason.FIT_FAILED
         if last is not None and last.smile is not None:
-            reasons |= Reason.FIT_LAST_GOOD
-            smile, k_min, k_max = last.smile, last.k_min, last.k_max
+            k_min, k_max = last.k_min, last.k_max
+            if smile is None:
+                smile, reasons = last.smile, reasons | Reason.FIT_LAST_GOOD
     if smile is None:
         status, diagnostics = (
             Status.INVALID,
@@ -181,11 +191,15 @@ def _with_evidence(part: SurfaceSlice, certificate: Certificate, degrade: bool) 
 
 def butterfly(smile: Smile) -> Certificate:
     """The best evidence there is for this kind of smile."""
+    if isinstance(smile, EssviSmile) and (found := butterfly_essvi(smile)).ok:
+        return found
     return svi_local.prove_butterfly(smile) if isinstance(smile, SviLocalSmile) else check_butterfly(smile)
 
 
 def calendar(lower: Smile, upper: Smile) -> Certificate:
     """The best evidence there is for this pair of smiles."""
+    if isinstance(lower, EssviSmile) and isinstance(upper, EssviSmile) and (found := calendar_essvi(lower, upper)).ok:
+        return found
     if isinstance(lower, SviSmile | SviLocalSmile) and isinstance(upper, SviSmile | SviLocalSmile):
         return svi_local.prove_calendar(lower, upper)
     return check_calendar(lower, upper)
@@ -246,6 +260,14 @@ def fit_spline_slice(problem: SliceProblem) -> SplineSmile | None:
     return spline.fit_smile(problem.selection.observations, problem.ttm, problem.forward, last=warm)
 
 
+def fit_essvi_chain(problems: Sequence[SliceProblem]) -> Sequence[Smile | None]:
+    """eSSVI, free of arbitrage by construction; slices without quotes lie between their neighbours."""
+    selections = [problem.selection for problem in problems]
+    if not any(selection.mids for selection in selections):
+        return [None] * len(problems)
+    return fit_essvi(selections, [problem.ttm for problem in problems], [problem.forward for problem in problems])
+
+
 def backbone(part: SurfaceSlice) -> SurfaceSlice:
     """The raw SVI slice that a refined one stands on."""
     if not isinstance(part.smile, SviLocalSmile):
@@ -295,6 +317,7 @@ def _wanted(part: SurfaceSlice, before: SurfaceSlice | None) -> SviLocalSmile:
 MODELS: dict[str, Model] = {
     "svi": Model("hard"),
     "svi_local": Model("hard", refine=refine_locally),
+    "essvi": Model("hard", fit_chain=fit_essvi_chain),
     "sabr": Model("check", fit_slice=fit_sabr_slice),
     "spline": Model("check", fit_slice=fit_spline_slice),
 }

@@ -37,7 +37,7 @@ _NEIGHBOURS = 3  # on each side
 # The width that a bound is measured in, as a share of its own vol: a bound has no spread of its own.
 BOUND_WIDTH = 0.05
 
-# After so many seconds without proof of life an observation counts half.
+# So many seconds longer without proof of life than the slice's youngest observation, and one counts half.
 AGE_HALF_LIFE = 30.0
 
 
@@ -188,10 +188,21 @@ def _select(
         observations[j, WEIGHT] = 2.0 ** (-age / AGE_HALF_LIFE) if age > 0.0 else 1.0
     _sort_by_k(observations, row, size)
     size = _drop_outliers(observations, row, role, reasons, size)
+    _relate_weights(observations, size)
     mids = 0
     for j in range(size):
         mids += role[row[j]] == _MID
     return size, mids
+
+
+@kernel
+def _relate_weights(observations: Array, size: int) -> None:
+    """Age decides between quotes: the youngest weighs 1. Were all of them light, the barrier would outweigh them."""
+    largest = 0.0
+    for j in range(size):
+        largest = max(largest, observations[j, WEIGHT])
+    for j in range(size):
+        observations[j, WEIGHT] = observations[j, WEIGHT] / largest if largest > 0.0 else 1.0
 
 
 @kernel

@@ -69,6 +69,17 @@ class SabrSmile(CurveSmile):
         _curve_chain(level, self.beta, self.rho, self.nu, expansion, self.ttm, k, out)
         return out
 
+    @property
+    def wing_slopes(self) -> tuple[float, float]:
+        """Limits of |w′| far to the left and far to the right.
+
+        With beta = 1 the expansion has none (w grows like k²/ln²k), with a smaller one none to the left, where its vol
+        grows like a power of the strike, and a flat wing to the right.
+        """
+        if self.beta == 1.0:
+            return (math.inf, math.inf) if self.nu > 0.0 else (0.0, 0.0)
+        return math.inf, 0.0
+
     def at(self, forward: float, ttm: float) -> SabrSmile:
         """The same sigma(k) for another forward and time to maturity: w scales with ttm."""
         alpha = self.alpha * (forward / self.forward) ** (1.0 - self.beta)

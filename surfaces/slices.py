@@ -33,6 +33,7 @@ from pricer.surfaces.svi import SviParams, SviSmile, value
 from pricer.surfaces.svi_free import fit_free, residual, robust_loss
 from pricer.surfaces.svi_hard import EPSILON, blend_certified, fit_certified
 
+Figures: TypeAlias = tuple[float, float, float, bool, float]  # of `_assess`
 FitPath: TypeAlias = Literal["none", "fitted", "tightened", "restarted", "blended", "refused"]
 
 # A raw SVI has five parameters.
@@ -97,7 +98,8 @@ class SurfaceSlice:
     @property
     def determined(self) -> bool:
         """Do its own quotes determine this smile? If not, it follows its neighbours and does not constrain them."""
-        return self.smile is not None and not self.reasons.value & _UNDERDETERMINED
+        # As an integer: an enum's own & is a call of Python, and this is asked of every slice on every tick.
+        return self.smile is not None and not int.__and__(self.reasons, _UNDERDETERMINED)
 
     @property
     def svi(self) -> SviSmile | None:
@@ -115,6 +117,8 @@ class SurfaceSlice:
 
     def at(self, forward: float, ttm: float) -> SurfaceSlice:
         """The same sigma(k) for another forward and time to maturity; its certificate is the caller's to renew."""
+        if forward == self.forward and ttm == self.ttm:
+            return self
         smile = None if self.smile is None else self.smile.at(forward, ttm)
         return self._with(smile, forward, ttm, self.certificate)
 
@@ -172,16 +176,19 @@ def settle_slice(problem: SliceProblem, params: Array) -> SurfaceSlice:
     """The slice of `params` as they are where they can be certified, refitted from there where not."""
     evidence = np.empty(9)
     if certify_svi(params, _params(problem.below), _params(problem.above), evidence):
-        candidate = _accepted(problem, params, evidence, "fitted", 0)
+        figures = _assess(problem.selection.observations, problem.ttm, params)
+        candidate = _accepted(problem, params, evidence, "fitted", 0, figures)
     else:
         candidate = _attempt(problem, params.copy(), EPSILON, "tightened")
     return candidate or _refused(problem)
 
 
-def _accepted(problem: SliceProblem, params: Array, evidence: Array, path: FitPath, steps: int) -> SurfaceSlice | None:
+def _accepted(
+    problem: SliceProblem, params: Array, evidence: Array, path: FitPath, steps: int, figures: Figures
+) -> SurfaceSlice | None:
     """The slice of certified `params`, or None where they are implausible."""
     selection = problem.selection
-    diagnostics, plausible = assess(selection, problem.ttm, params, path, steps)
+    diagnostics, plausible = _judged(selection, figures, path, steps)
     if not plausible:
         return None
     reasons = Reason.ARB_REPAIRED if path == "blended" else NO_REASON
@@ -209,7 +216,11 @@ def certificate_of(evidence: Array) -> Certificate:
 
 def assess(selection: Selection, ttm: float, params: Array, path: FitPath, steps: int) -> tuple[FitDiagnostics, bool]:
     """How well `params` meet the observations, and whether that is plausible at all."""
-    inside, rmse, off, near_money, loss = _assess(selection.observations, ttm, params)
+    return _judged(selection, _assess(selection.observations, ttm, params), path, steps)
+
+
+def _judged(selection: Selection, figures: Figures, path: FitPath, steps: int) -> tuple[FitDiagnostics, bool]:
+    inside, rmse, off, near_money, loss = figures
     mids = selection.mids
     diagnostics = FitDiagnostics(path, mids, selection.row.size - mids, inside, rmse, loss, off, steps)
     return diagnostics, near_money and off <= OFF_LIMIT
@@ -239,10 +250,10 @@ def _attempt(
 ) -> SurfaceSlice | None:
     """A constrained fit from `params` (overwritten), with `shape` as prior where one is given."""
     below, above = _params(problem.below), _params(problem.above)
-    centre, stiffness = _prior(shape, problem.selection.mids)
+    stiffness = _STIFFNESS[problem.selection.mids] if shape.size else NONE
     evidence = np.empty(9)
-    certificates, steps = fit_certified(
-        problem.selection.observations, problem.ttm, below, above, centre, stiffness, epsilon, params, evidence
+    certificates, steps, figures = _fit_and_assess(
+        problem.selection.observations, problem.ttm, below, above, shape, stiffness, epsilon, params, evidence
     )
     if certificates > 1 and path == "fitted":
         path = "tightened"
@@ -253,7 +264,8 @@ def _attempt(
         if not certify_svi(base, below, above, evidence) or not blend_certified(params, base, below, above, evidence):
             return None
         path = "blended"
-    return _accepted(problem, params, evidence, path, steps)
+        figures = _assess(problem.selection.observations, problem.ttm, params)
+    return _accepted(problem, params, evidence, path, steps, figures)
 
 
 def cold_start(problem: SliceProblem) -> Array:
@@ -282,36 +294,42 @@ def _shape(problem: SliceProblem) -> Array:
     return np.array([w * (1.0 - 0.02), b, 0.0, 0.0, math.sqrt(w)])
 
 
-def _prior(shape: Array, mids: int) -> tuple[Array, Array]:
-    if shape.size == 0:
-        return NONE, NONE
-    a, b, rho, m, sigma = shape.tolist()
-    centre = np.array([a, math.log(max(b * (1 + rho), 1e-9)), math.log(max(b * (1 - rho), 1e-9)), m, math.log(sigma)])
-    return centre, _STIFFNESS[mids]
-
-
 def _without_quotes(problem: SliceProblem) -> SurfaceSlice:
-    """No mid at all: the last good smile where there is one, moved out of its neighbours' way; else none."""
-    why = Reason.FIT_UNDERDETERMINED | Reason.NO_QUOTE
-    last = problem.last
-    if last is None or last.svi is None:
-        return _empty(problem, why)
-    why |= Reason.FIT_LAST_GOOD
-    if certify_svi(np.array(last.svi.params), _params(problem.below), _params(problem.above), np.empty(9)):
-        return _kept(problem, last, why, "none")
-    moved = _underdetermined(problem)
-    if moved is None:
-        return _kept(problem, last, why, "none")
-    return replace(moved, reasons=why | Reason.ARB_REPAIRED, accepted=False, k_min=last.k_min, k_max=last.k_max)
+    return _last_good(problem, Reason.FIT_UNDERDETERMINED | Reason.NO_QUOTE, "none")
 
 
 def _refused(problem: SliceProblem) -> SurfaceSlice:
     why = Reason.FIT_FAILED
     if not problem.determined:
         why |= Reason.FIT_UNDERDETERMINED
-    if problem.last is None or problem.last.svi is None:
+    return _last_good(problem, why, "refused")
+
+
+def _last_good(problem: SliceProblem, why: Reason, path: FitPath) -> SurfaceSlice:
+    """The last good smile, moved out of its neighbours' way where it must; none where there is none or no such way."""
+    last = problem.last
+    if last is None or last.svi is None:
         return _empty(problem, why)
-    return _kept(problem, problem.last, why | Reason.FIT_LAST_GOOD, "refused")
+    why |= Reason.FIT_LAST_GOOD
+    params = np.array(last.svi.params)
+    below, above, evidence = _params(problem.below), _params(problem.above), np.empty(9)
+    if not certify_svi(params, below, above, evidence):
+        why |= Reason.ARB_REPAIRED
+        nothing = problem.selection.observations[:0]
+        if not fit_certified(nothing, problem.ttm, below, above, params.copy(), _STIFFNESS[0], 0.1, params, evidence)[
+            0
+        ]:
+            return _empty(problem, why & ~(Reason.FIT_LAST_GOOD | Reason.ARB_REPAIRED))
+    return replace(
+        last,
+        smile=SviSmile(problem.ttm, problem.forward, SviParams(*params.tolist())),
+        status=Status.DEGRADED,
+        reasons=why,
+        certificate=certificate_of(evidence),
+        diagnostics=assess(problem.selection, problem.ttm, params, path, 0)[0],
+        accepted=False,
+        selection=problem.selection,
+    )
 
 
 def _empty(problem: SliceProblem, reasons: Reason) -> SurfaceSlice:
@@ -323,29 +341,29 @@ def _empty(problem: SliceProblem, reasons: Reason) -> SurfaceSlice:
     )  # fmt: skip
 
 
-def _kept(problem: SliceProblem, last: SurfaceSlice, reasons: Reason, path: FitPath) -> SurfaceSlice:
-    assert last.svi is not None
-    params = np.array(last.svi.params)
-    evidence = np.empty(9)
-    certify_svi(params, _params(problem.below), _params(problem.above), evidence)
-    diagnostics, _ = assess(problem.selection, problem.ttm, params, path, 0)
-    return replace(
-        last,
-        status=Status.DEGRADED,
-        reasons=reasons,
-        certificate=certificate_of(evidence),
-        diagnostics=diagnostics,
-        accepted=False,
-        selection=problem.selection,
-    )
-
-
 def _params(smile: SviSmile | None) -> Array:
     return NONE if smile is None else np.array(smile.params)
 
 
 @kernel
-def _assess(observations: Array, ttm: float, params: Array) -> tuple[float, float, float, bool, float]:
+def _fit_and_assess(
+    observations: Array,
+    ttm: float,
+    below: Array,
+    above: Array,
+    centre: Array,
+    stiffness: Array,
+    epsilon: float,
+    params: Array,
+    evidence: Array,
+) -> tuple[int, int, Figures]:
+    # One call from Python and not two: either costs as much as the work in it.
+    certificates, steps = fit_certified(observations, ttm, below, above, centre, stiffness, epsilon, params, evidence)
+    return certificates, steps, _assess(observations, ttm, params)
+
+
+@kernel
+def _assess(observations: Array, ttm: float, params: Array) -> Figures:
     """(share of mids inside, rmse in half-spreads, share of mids off, plausible near the money, mean robust loss)."""
     mids = inside = off = 0
     squares = 0.0

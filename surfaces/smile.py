@@ -40,6 +40,11 @@ class Smile(Protocol):
         """w″(k)."""
         ...
 
+    @property
+    def wing_slopes(self) -> tuple[float, float]:
+        """By how much w rises per unit of k far to the left and far to the right; infinite where there is no bound."""
+        ...
+
     def iv(self, strikes: npt.ArrayLike) -> Array:
         """Black volatility at each strike; NaN where there is none."""
         ...

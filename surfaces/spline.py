@@ -27,7 +27,8 @@ from pricer.surfaces.curve import CurveSmile
 from pricer.surfaces.quotes import HIGH, LOW, WEIGHT, WIDTH, K
 from pricer.surfaces.smile import Array
 from pricer.surfaces.svi import LEE_SLOPE
-from pricer.surfaces.svi_free import FAR, robust
+from pricer.surfaces.svi_free import robust
+from pricer.surfaces.svi_normal import FAR
 
 _COUNTED = 1.4  # Kim and Gu (2004)
 
@@ -68,6 +69,12 @@ class SplineSmile(CurveSmile):
         out = np.empty((3, k.size))
         _curve_chain(np.array(self.knots), np.array(self.values), np.array(self.bends), k, out)
         return out
+
+    @property
+    def wing_slopes(self) -> tuple[float, float]:
+        """By how much w rises per unit of k left of the first knot and right of the last."""
+        left, right = _end_slopes(np.array(self.knots), np.array(self.values), np.array(self.bends))
+        return -left, right
 
     def at(self, forward: float, ttm: float) -> SplineSmile:
         """The same sigma(k) for another forward and time to maturity: w scales with ttm."""

@@ -17,6 +17,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -38,6 +39,8 @@ from pricer.surfaces.smile import Array, Smile, like_input
 from pricer.surfaces.svi import SviParams, SviSmile
 
 Expiry: TypeAlias = float | int
+
+NOTHING: Mapping[int, Smile | None] = MappingProxyType({})
 
 # What an expiry without a smile has in its place: NaN everywhere.
 NO_SMILE = SviSmile(math.nan, math.nan, SviParams(*5 * [math.nan]))
@@ -81,8 +84,8 @@ class VolSurface:
     ) -> VolSurface:
         """A surface from the quotes of its expiries.
 
-        With `no_arbitrage="hard"`, models "svi" (raw SVI, all fitted together under the same constraints) and
-        "svi_local" (the same with local terms): free of arbitrage. With "check", the other models of
+        With `no_arbitrage="hard"`, models "svi" (raw SVI, all fitted together under the same constraints), "svi_local"
+        (the same with local terms) and "essvi": free of arbitrage. With "check", the other models of
         `pricer.surfaces.models`: fitted as they are, and a slice that fails its certificate is `DEGRADED` with
         `MODEL_LIMIT`. ValueError for an unknown model, and for a promise that it does not keep.
         """
@@ -92,34 +95,37 @@ class VolSurface:
             if shorter.ttm == longer.ttm:
                 raise ValueError(f"two slices have the same ttm {longer.ttm!r}")
         problems = [SliceProblem(select(q), q.ttm, q.forward) for q in ordered]
-        if chosen.no_arbitrage == "check":
+        if chosen.fits:
             return cls(tuple(models.fitted(chosen, problems)), model=model)
         fitted = fit_chain(problems)
         surface = cls(_following(fitted, range(len(fitted))))
         return surface if chosen.refine is None else surface._refined(model, len(fitted) * [None])
 
     def updated(self, index: int, quotes: SliceQuotes) -> VolSurface:
-        """The surface after new quotes of one expiry: the tick path."""
+        """The surface after new quotes of one expiry: the tick path. IndexError where there is no such slice."""
         return self.updated_many({index: quotes})
 
     def updated_many(self, changes: Mapping[int, SliceQuotes]) -> VolSurface:
         """The surface after new quotes of several expiries, refitted from short to long.
 
         A rise of the whole surface is held up by the longer expiries that have not moved yet. So the slices that were
-        refused or fitted poorly are tried again from long to short, and once more from short to long.
+        refused or fitted poorly are tried again from long to short, and once more from short to long. IndexError where
+        there is no such slice, ValueError where the new times to maturity leave the order.
         """
+        changes = {range(len(self.slices))[index]: quotes for index, quotes in changes.items()}
+        _check_order([changes[i].ttm if i in changes else part.ttm for i, part in enumerate(self.slices)])
         if self._model.refine is not None:
             return self._backbone().updated_many(changes)._refined(self.model, self.slices)
         slices = list(self.slices)
-        selections = {i: select(quotes) for i, quotes in sorted(changes.items())}
-        if self._checked:
+        selections = {i: select(changes[i]) for i in sorted(changes)}
+        if self._model.fits:
             return self._next(models.refitted(self._model, slices, _alone(slices, changes, selections)))
-        waiting = list(selections)
+        waiting, certified = list(selections), dict[int, Smile | None]()
         for _ in range(3):
-            waiting = _refit(slices, changes, selections, waiting)[::-1]
+            waiting = _refit(slices, changes, selections, waiting, certified)[::-1]
             if len(selections) < 2:
                 break  # its neighbours stay as they are, and so would the answer
-        return VolSurface(_following(slices, selections), self.version + 1)
+        return VolSurface(_following(slices, selections, certified), self.version + 1)
 
     def inserted(self, quotes: SliceQuotes) -> VolSurface:
         """The surface with one more expiry, at its place in the order of ttm."""
@@ -127,7 +133,7 @@ class VolSurface:
         if index < len(self.slices) and self.slices[index].ttm == quotes.ttm:
             raise ValueError(f"there is a slice with ttm {quotes.ttm!r} already")
         slices = list(self.slices)
-        if self._checked:
+        if self._model.fits:
             problem = SliceProblem(select(quotes), quotes.ttm, quotes.forward)
             slices.insert(index, models.unfitted(problem))
             return self._next(models.refitted(self._model, slices, {index: problem}))
@@ -140,10 +146,11 @@ class VolSurface:
 
     def removed(self, index: int) -> VolSurface:
         """The surface without one expiry; the others keep their smiles."""
+        index = range(len(self.slices))[index]
         slices = list(self.slices)
         del slices[index]
         if self.model != "svi":
-            return self._next(models.renewed(slices, [range(len(self.slices))[index]], degrade=self._checked))
+            return self._next(models.renewed(slices, [index], degrade=self._model.fits))
         return VolSurface(_following(slices, [index]), self.version + 1)
 
     def at(self, ttms: Sequence[float], forwards: Sequence[float]) -> VolSurface:
@@ -151,9 +158,10 @@ class VolSurface:
 
         Time alone can bring butterfly arbitrage into a smile; that shows in the certificates.
         """
+        _check_order(ttms)
         moved = [part.at(forward, ttm) for part, ttm, forward in zip(self.slices, ttms, forwards, strict=True)]
         if self.model != "svi":
-            return self._next(models.renewed(moved, degrade=self._checked))
+            return self._next(models.renewed(moved, degrade=self._model.fits))
         moved = [
             part if part.smile is None else replace(part, certificate=check_butterfly(part.smile)) for part in moved
         ]
@@ -164,8 +172,9 @@ class VolSurface:
     def recertified(self, ttms: Sequence[float]) -> VolSurface:
         """`at` other times, and a slice that is not free of arbitrage there is fitted again to the quotes it has.
 
-        Where that is refused the slice keeps its smile: `DEGRADED`, `FIT_FAILED` and `FIT_LAST_GOOD`, not accepted.
-        Less time for all slices together brings no arbitrage (docs/decisions/0010); more can.
+        Where that is refused its last smile is moved until it is free (`ARB_REPAIRED`), and without such a way there is
+        none (`INVALID`): `FIT_FAILED`, not accepted.
+        Less time for all slices together brings no arbitrage (docs/decisions/0011); more can.
         """
         moved = self.at(ttms, [part.forward for part in self.slices])
         failing = [i for i, part in enumerate(moved.slices) if part.smile is not None and not part.certificate.ok]
@@ -205,10 +214,6 @@ class VolSurface:
     @property
     def _model(self) -> models.Model:
         return models.MODELS[self.model]
-
-    @property
-    def _checked(self) -> bool:
-        return self._model.no_arbitrage == "check"
 
     def _next(self, slices: Sequence[SurfaceSlice]) -> VolSurface:
         return VolSurface(tuple(slices), self.version + 1, self.model)
@@ -529,19 +534,31 @@ class VolSurface:
         return known[max(above - 1, 0) : above + 1]
 
 
+def _check_order(ttms: Sequence[float]) -> None:
+    for shorter, longer in itertools.pairwise(ttms):
+        if not shorter < longer:
+            raise ValueError(f"times to maturity must rise from slice to slice, not go from {shorter!r} to {longer!r}")
+
+
 def _refit(
     slices: list[SurfaceSlice],
     changes: Mapping[int, SliceQuotes],
     selections: Mapping[int, Selection],
     order: Sequence[int],
+    certified: dict[int, Smile | None],
 ) -> list[int]:
-    """Refit slices in place; the indices of those that were refused or fitted poorly."""
+    """Refit slices in place; the indices of those that were refused or fitted poorly.
+
+    `certified` receives the smile that each slice has just been certified above.
+    """
     waiting = []
     for i in order:
         quotes = changes[i]
         last = slices[i].at(quotes.forward, quotes.ttm)
-        slices[i] = fit_slice(_problem(selections[i], quotes.ttm, quotes.forward, last, slices, i, i + 1))
-        if not slices[i].accepted or slices[i].diagnostics.loss > POOR_LOSS:
+        problem = _problem(selections[i], quotes.ttm, quotes.forward, last, slices, i, i + 1)
+        slices[i] = part = fit_slice(problem)
+        certified[i] = problem.below
+        if not part.accepted or part.diagnostics.loss > POOR_LOSS:
             waiting.append(i)
     return waiting
 
@@ -592,8 +609,13 @@ def _shorter(slices: Sequence[SurfaceSlice], i: int) -> Smile | None:
     return None
 
 
-def _following(slices: list[SurfaceSlice], indices: Iterable[int]) -> tuple[SurfaceSlice, ...]:
-    """Let underdetermined slices follow their neighbours, and renew the pair certificates that a change touched."""
+def _following(
+    slices: list[SurfaceSlice], indices: Iterable[int], certified: Mapping[int, Smile | None] = NOTHING
+) -> tuple[SurfaceSlice, ...]:
+    """Let underdetermined slices follow their neighbours, and renew the pair certificates that a change touched.
+
+    Those in `certified` have certificates above that smile already.
+    """
     changed = set(indices)
     for i, part in enumerate(slices):
         if part.smile is not None and not part.determined:
@@ -605,7 +627,9 @@ def _following(slices: list[SurfaceSlice], indices: Iterable[int]) -> tuple[Surf
         while i < len(slices) and slices[i].smile is None:
             i += 1
         if i < len(slices):
-            slices[i] = slices[i].above(_shorter(slices, i))
+            shorter = _shorter(slices, i)
+            if i not in certified or certified[i] is not shorter:
+                slices[i] = slices[i].above(shorter)
     return tuple(slices)
 
 

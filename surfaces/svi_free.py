@@ -1,8 +1,8 @@
-"""The best raw SVI for one expiry's quotes alone: variable projection and Levenberg-Marquardt on (m, ln σ).
+"""The best raw SVI for one expiry's quotes alone.
 
-For a given (m, σ) the smile is linear in (a, c₊, c₋), so these are eliminated by weighted least squares inside their
-box 0 <= c± <= 2, and only two parameters remain to be searched (Golub and Pereyra 1973; the Jacobian without its
-second term, Kaufman 1975). Residuals are in half-spreads of vol with robust weights; a bound counts while it is broken.
+For a given (m, σ) the smile is linear in (a, c₊, c₋), so from a cold start a few (m, σ) are tried with these eliminated
+by weighted least squares inside their box 0 <= c± <= 2 (Golub and Pereyra 1973); `svi_search` goes on from the best.
+Residuals are in half-spreads of vol with robust weights; a bound counts while it is broken.
 
 This fit knows nothing of arbitrage: about half of all real slices leave it with g < 0 or crossing their neighbours
 somewhere outside their quotes. It is the start of `pricer.surfaces.svi_hard`.
@@ -19,45 +19,39 @@ from pricer.kernels.jit import kernel
 from pricer.surfaces.quotes import HIGH, LOW, WEIGHT, WIDTH, K
 from pricer.surfaces.smile import Array
 from pricer.surfaces.svi import LEE_SLOPE, raw, value
+from pricer.surfaces.svi_normal import FAR, GRID_ROWS, QUOTE_ROWS, SIZE, tabulate_quotes
+from pricer.surfaces.svi_search import TRUSTED_COLD, TRUSTED_WARM, from_coordinates, outer_box, search, to_coordinates
 
-# σ against √w at the money: beyond this the hyperbola is a parabola wherever there are quotes, and runs away.
-LARGEST_BEND = 8.0
+# (m, σ) that a cold start tries, in √w at the money.
+_SHIFTS = (-0.9, -0.3, 0.0, 0.3, 0.9)
+_BENDS = (0.15, 0.6, 2.5)
 
-# So many half-spreads away a quote is more likely wrong than news: its pull fades.
-FAR = 10.0
+# On ln σ: just enough to keep a parabola from running away.
+_PULL = 5e-3
 
-_ROUNDS = 4  # of new robust weights
-_STEPS = 12  # of Levenberg-Marquardt within a round
-_CONVERGED = 1e-7  # relative fall of the objective
+# A start with less of a wing, in the same unit, would not find it again.
+_SMALLEST_START = 0.02
 
 
 @kernel
-def fit_free(observations: Array, ttm: float, warm: bool, params: Array) -> float:
-    """Fit raw SVI to `params` (a, b, rho, m, sigma; with `warm` also the start); the robust loss per unit of weight.
+def fit_free(observations: Array, ttm: float, warm: bool, params: Array) -> int:
+    """Fit raw SVI to `params` (a, b, rho, m, sigma; with `warm` also the start); the number of steps.
 
     The observations are those of `quotes.Selection`. At least three mids are needed for a sensible answer.
+    A warm fit is what a tick would take without constraints: the benchmarks ask for it.
     """
-    n = observations.shape[0]
-    target, trust = np.empty(n), np.empty(n)
-    linear = np.empty(3)
-    spread_of_k = deviation(observations, ttm)
-    if warm:
-        m, log_s = params[3], math.log(params[4])
-        _reweigh(observations, ttm, params, target, trust)
-    else:
-        _first_weights(observations, ttm, target, trust)
-        m, log_s = _best_of_grid(observations, target, trust, spread_of_k, linear)
-    bottom, top = math.log(0.02 * spread_of_k), math.log(LARGEST_BEND * spread_of_k)
-    for _ in range(_ROUNDS):
-        m, log_s = _descend(observations, target, trust, m, log_s, bottom, top, 4.0 * spread_of_k, linear)
-        _store(linear, m, math.exp(log_s), params)
-        _reweigh(observations, ttm, params, target, trust)
-    return robust_loss(observations, ttm, params)
-
-
-@kernel
-def _store(linear: Array, m: float, s: float, params: Array) -> None:
-    params[0], params[1], params[2], params[3], params[4] = raw(linear[0], linear[1], linear[2], m, s)
+    unit = deviation(observations, ttm)
+    if not warm:
+        _best_of_grid(observations, ttm, unit, params)
+    table = np.empty((QUOTE_ROWS, observations.shape[0]))
+    tabulate_quotes(observations, table)
+    p, none = np.empty(SIZE), np.empty(0)
+    to_coordinates(params, p)
+    no_grid, no_wings = np.empty((GRID_ROWS, 0)), np.empty((0, 2))
+    trusted = TRUSTED_WARM if warm else TRUSTED_COLD
+    steps = search(table, ttm, no_grid, no_wings, outer_box(), none, none, _PULL, unit, 0.1, trusted, p)
+    from_coordinates(p, params)
+    return steps
 
 
 @kernel
@@ -107,108 +101,56 @@ def deviation(observations: Array, ttm: float) -> float:
 
 
 @kernel
-def _first_weights(observations: Array, ttm: float, target: Array, trust: Array) -> None:
-    for i in range(observations.shape[0]):
+def _best_of_grid(observations: Array, ttm: float, unit: float, params: Array) -> None:
+    """The best of a few (m, σ) with its linear parameters, by squares in w."""
+    # Where no weight decides between them: nearly flat.
+    params[0], params[1], params[2], params[3], params[4] = 0.98 * unit * unit, 0.02 * unit, 0.0, 0.0, unit
+    n = observations.shape[0]
+    target, trust = np.empty(n), np.empty(n)
+    for i in range(n):
         mid = 0.5 * (observations[i, LOW] + observations[i, HIGH])
-        if math.isfinite(mid):
-            target[i] = mid * mid * ttm
-            trust[i] = observations[i, WEIGHT] / (2.0 * mid * ttm * observations[i, WIDTH]) ** 2
-        else:
-            target[i], trust[i] = 0.0, 0.0
-
-
-@kernel
-def _reweigh(observations: Array, ttm: float, params: Array, target: Array, trust: Array) -> None:
-    """Targets in w and their weights, such that the squares weigh as the robust loss does at the present smile."""
-    for i in range(observations.shape[0]):
-        w = value(params[0], params[1], params[2], params[3], params[4], observations[i, K])[0]
-        sigma = math.sqrt(max(w, 1e-12) / ttm)
-        width = observations[i, WIDTH]
-        r = residual(sigma, observations[i, LOW], observations[i, HIGH], width)
-        wanted = sigma - r * width
-        target[i] = wanted * wanted * ttm
-        # (w − w*) = ttm·(sigma + sigma*)·(sigma − sigma*): exact, where the usual 2·sigma is first order.
-        trust[i] = observations[i, WEIGHT] / (ttm * (sigma + wanted) * width) ** 2
-        trust[i] *= robust(r)[1] if r != 0.0 else 0.0
-
-
-@kernel
-def _best_of_grid(observations: Array, target: Array, trust: Array, unit: float, linear: Array) -> tuple[float, float]:
-    best, best_m, best_log_s = math.inf, 0.0, math.log(unit)
-    for shift in (-1.0, -0.5, -0.2, 0.0, 0.2, 0.5, 1.0):
-        for scale in (0.1, 0.3, 0.8, 2.0, 6.0):
-            loss = _project(observations, target, trust, shift * unit, scale * unit, linear)
+        known = math.isfinite(mid)
+        target[i] = mid * mid * ttm if known else 0.0
+        trust[i] = observations[i, WEIGHT] / (2.0 * mid * ttm * observations[i, WIDTH]) ** 2 if known else 0.0
+    best = math.inf
+    for shift in _SHIFTS:
+        for bend in _BENDS:
+            m, s = shift * unit, bend * unit
+            loss, a, right, left = _project(observations, target, trust, m, s)
             if loss < best:
-                best, best_m, best_log_s = loss, shift * unit, math.log(scale * unit)
-    return best_m, best_log_s
+                best = loss
+                lifted_right, lifted_left = max(right, _SMALLEST_START * unit), max(left, _SMALLEST_START * unit)
+                a -= 0.5 * s * (lifted_right - right + lifted_left - left)
+                params[0], params[1], params[2], params[3], params[4] = raw(a, lifted_right, lifted_left, m, s)
 
 
 @kernel
-def _descend(
-    observations: Array,
-    target: Array,
-    trust: Array,
-    m: float,
-    log_s: float,
-    bottom: float,
-    top: float,
-    m_limit: float,
-    linear: Array,
-) -> tuple[float, float]:
-    """Levenberg-Marquardt on (m, ln σ); `linear` receives (a, c₊, c₋) at the result."""
-    trial = np.empty(3)
-    loss = _project(observations, target, trust, m, math.exp(log_s), linear)
-    damping = 1e-3
-    for _ in range(_STEPS):
-        gm, gs, hmm, hms, hss = _reduced_system(observations, target, trust, m, math.exp(log_s), linear)
-        gained = 0.0
-        for _ in range(6):
-            dmm, dss = hmm * (1.0 + damping) + 1e-300, hss * (1.0 + damping) + 1e-300
-            det = dmm * dss - hms * hms
-            step_m = (-gm * dss + gs * hms) / det
-            step_s = (-gs * dmm + gm * hms) / det
-            new_m = min(max(m + step_m, -m_limit), m_limit)
-            new_s = min(max(log_s + min(max(step_s, -1.0), 1.0), bottom), top)
-            new_loss = _project(observations, target, trust, new_m, math.exp(new_s), trial)
-            if new_loss < loss:
-                gained = loss - new_loss
-                m, log_s, loss = new_m, new_s, new_loss
-                linear[0], linear[1], linear[2] = trial[0], trial[1], trial[2]
-                damping = max(0.2 * damping, 1e-9)
-                break
-            damping *= 8.0
-        if gained <= _CONVERGED * loss:
-            break
-    return m, log_s
-
-
-@kernel
-def _project(observations: Array, target: Array, trust: Array, m: float, s: float, linear: Array) -> float:
-    """The best (a, c₊, c₋) in its box for this (m, σ), into `linear`; its weighted squared error."""
-    mass = mean_t = mean_p = mean_q = 0.0
+def _project(observations: Array, target: Array, trust: Array, m: float, s: float) -> tuple[float, float, float, float]:
+    """The best (a, c₊, c₋) in its box for this (m, σ), after its weighted squared error."""
+    mass = sum_t = sum_p = sum_q = pp = pq = qq = tp = tq = tt = 0.0
     for i in range(observations.shape[0]):
         x = observations[i, K] - m
         root = math.sqrt(x * x + s * s)
+        p, q, t = 0.5 * (root + x), 0.5 * (root - x), target[i]
+        weighted_p, weighted_q, weighted_t = trust[i] * p, trust[i] * q, trust[i] * t
         mass += trust[i]
-        mean_t += trust[i] * target[i]
-        mean_p += trust[i] * 0.5 * (root + x)
-        mean_q += trust[i] * 0.5 * (root - x)
-    mean_t, mean_p, mean_q = mean_t / mass, mean_p / mass, mean_q / mass
-    pp = pq = qq = tp = tq = tt = 0.0
-    for i in range(observations.shape[0]):
-        x = observations[i, K] - m
-        root = math.sqrt(x * x + s * s)
-        p, q, t = 0.5 * (root + x) - mean_p, 0.5 * (root - x) - mean_q, target[i] - mean_t
-        pp += trust[i] * p * p
-        pq += trust[i] * p * q
-        qq += trust[i] * q * q
-        tp += trust[i] * t * p
-        tq += trust[i] * t * q
-        tt += trust[i] * t * t
+        sum_p += weighted_p
+        sum_q += weighted_q
+        sum_t += weighted_t
+        pp += weighted_p * p
+        pq += weighted_p * q
+        qq += weighted_q * q
+        tp += weighted_p * t
+        tq += weighted_q * t
+        tt += weighted_t * t
+    # The same about their means.
+    mean_p, mean_q, mean_t = sum_p / mass, sum_q / mass, sum_t / mass
+    pp, pq, qq = pp - sum_p * mean_p, pq - sum_p * mean_q, qq - sum_q * mean_q
+    tp, tq, tt = tp - sum_p * mean_t, tq - sum_q * mean_t, tt - sum_t * mean_t
     right, left = _box_solution(pp, pq, qq, tp, tq)
-    linear[0] = mean_t - right * mean_p - left * mean_q
-    linear[1], linear[2] = right, left
-    return tt + pp * right * right + 2.0 * pq * right * left + qq * left * left - 2.0 * (tp * right + tq * left)
+    a = mean_t - right * mean_p - left * mean_q
+    error = tt + pp * right * right + 2.0 * pq * right * left + qq * left * left - 2.0 * (tp * right + tq * left)
+    return error, a, right, left
 
 
 @kernel
@@ -229,42 +171,6 @@ def _box_solution(pp: float, pq: float, qq: float, tp: float, tq: float) -> tupl
                 best, best_right, best_left = loss, right, left
             right, left = min(max((tp - pq * edge) / pp, 0.0), LEE_SLOPE), edge
     return best_right, best_left
-
-
-@kernel
-def _reduced_system(
-    observations: Array, target: Array, trust: Array, m: float, s: float, linear: Array
-) -> tuple[float, float, float, float, float]:
-    """Gradient and Gauss-Newton matrix in (m, ln σ) with the linear parameters eliminated."""
-    right, left = linear[1], linear[2]
-    gradient_m = gradient_s = 0.0
-    # Columns: 1, φ₊, φ₋ (eliminated), ∂w/∂m, ∂w/∂ln σ.
-    column = np.empty(5)
-    moments = np.zeros((5, 5))
-    for i in range(observations.shape[0]):
-        x = observations[i, K] - m
-        root = math.sqrt(x * x + s * s)
-        column[0] = 1.0
-        # A wing on its bound is not free to follow.
-        column[1] = 0.5 * (root + x) if 0.0 < right < LEE_SLOPE else 0.0
-        column[2] = 0.5 * (root - x) if 0.0 < left < LEE_SLOPE else 0.0
-        column[3] = -0.5 * (right * (1.0 + x / root) - left * (1.0 - x / root))
-        column[4] = 0.5 * (right + left) * s * s / root
-        error = linear[0] + 0.5 * right * (root + x) + 0.5 * left * (root - x) - target[i]
-        gradient_m += trust[i] * error * column[3]
-        gradient_s += trust[i] * error * column[4]
-        for r in range(5):
-            for c in range(r + 1):
-                moments[r, c] += trust[i] * column[r] * column[c]
-    # Gaussian elimination of the first three; the rest is the Schur complement.
-    for pivot in range(3):
-        diagonal = moments[pivot, pivot]
-        if diagonal > 0.0:
-            for r in range(pivot + 1, 5):
-                factor = moments[r, pivot] / diagonal
-                for c in range(pivot + 1, r + 1):
-                    moments[r, c] -= factor * moments[c, pivot]
-    return gradient_m, gradient_s, max(moments[3, 3], 0.0), moments[4, 3], max(moments[4, 4], 0.0)
 
 
 def warmup_calls() -> list[tuple[str, Callable[[], object]]]:

@@ -97,6 +97,11 @@ class SviLocalSmile(CurveSmile):
         _curve_chain(self.kernel_row(), pieces_of(np.array(self.terms)), k, out)
         return out
 
+    @property
+    def wing_slopes(self) -> tuple[float, float]:
+        """Those of the base: no local term reaches there."""
+        return self.base.wing_slopes
+
     def at(self, forward: float, ttm: float) -> SviLocalSmile:
         """The same sigma(k) for another forward and time to maturity: w scales with ttm."""
         scale = ttm / self.ttm

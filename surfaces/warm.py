@@ -28,7 +28,7 @@ def warmup_calls() -> list[tuple[str, Callable[[], object]]]:
 
     def update() -> None:
         fitted = surface[0]
-        # A jump that its neighbour forbids takes every step of the path, blending included.
+        # The second is a jump that its neighbour forbids: every way that a fit can go wrong.
         fitted.updated(0, quotes(0.1, 0.51)).updated(0, quotes(0.1, 2.0))
         fitted.at([0.09, 0.29], [101.0, 101.0])
 

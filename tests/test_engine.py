@@ -51,7 +51,9 @@ def test_every_option_of_a_quoted_chain_is_ok_and_near_the_smile_that_made_it(sc
     for row in snapshot:
         ttm = ttm_years(row.expiry_ns, snapshot.computed_ns)
         assert row.status is Status.OK, row
-        assert row.iv == pytest.approx(scene.smile(math.log(row.strike / scene.forward), ttm), abs=0.005)
+        # Far out a price tick is worth many vol points, and the quote counts no more than that.
+        known = max(0.005, 0.1 * row.iv_error)
+        assert row.iv == pytest.approx(scene.smile(math.log(row.strike / scene.forward), ttm), abs=known)
 
 
 def test_model_numbers_are_the_kernels_at_the_published_iv(scene: Scene) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,8 +56,10 @@ def test_the_surface_research_tells_its_story_in_pictures(tmp_path: Path) -> Non
     assert "certificate: Certificate(kind='exact', butterfly=True, calendar=True" in printed
     assert "certified, all of them: True" in printed
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    assert "smiles.png" in pictures
-    assert len(pictures) == 11
+    assert "certified, the smoothed ones too: True" in printed
+    assert re.search(r"^svi_local +hard +100\.0% .* exact, holds$", printed, re.MULTILINE)
+    assert {"smiles.png", "raw_and_smoothed.png"} < set(pictures)
+    assert len(pictures) == 12
     for name in pictures:
         assert name in printed
         assert (tmp_path / "pictures" / name).stat().st_size > 10_000

@@ -124,7 +124,7 @@ def _two_histories(raw: History, smoothed: History, expiry: Expiry, delta: float
             Line(both[0][0], values[0], "#7fb2d6", "raw", f"{what}, raw", 1.0),
             Line(both[1][0], values[1], VERMILION, "smoothed", f"{what}, smoothed", 1.8),
         )
-        steps = " to ".join(f"{100 * jitter(found):.3f}" for found in values)
+        steps = " \u2192 ".join(f"{100 * jitter(found):.3f}" for found in values)
         panels.append(
             Panel(marks, Axis("", "time"), Axis("", "percent"), title=f"{what} \u00b7 jitter {steps} vol points a step")
         )

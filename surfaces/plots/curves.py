@@ -13,9 +13,8 @@ from pricer.surfaces.plots.look import expiry_name, instant_name, percent, ramp,
 from pricer.surfaces.plots.scene import Axis, Dash, Line, Panel, Picture, Text
 from pricer.surfaces.quotes import HIGH, LOW, WIDTH, K, Role, SliceQuotes, select
 from pricer.surfaces.slices import SurfaceSlice
-from pricer.surfaces.smile import Array
+from pricer.surfaces.smile import Array, Smile
 from pricer.surfaces.surface import VolSurface
-from pricer.surfaces.svi import SviSmile
 
 POINTS = 121  # of a curve, in each of its parts
 FAINTER = 0.45  # what is extrapolated
@@ -27,7 +26,7 @@ class SmileCurve:
 
     index: int
     part: SurfaceSlice
-    smile: SviSmile
+    smile: Smile
     name: str
     color: str
     k: Array

@@ -111,10 +111,12 @@ def _local_vol(surface: VolSurface, underlying: str, now_ns: int | None) -> Pict
     ends = np.quantile(inside if inside.size else np.array([0.0, 1.0]), (0.02, 0.9))
     scale = Scale(float(ends[0]), float(max(ends[1], ends[0] + 1e-4)), "local volatility")
     limits = (float(strikes[0]), float(strikes[-1]))
+    # The veil reaches over the edge: cut there, it would leave the last row of pixels bare.
+    below, above = np.full(times.size, 0.99 * limits[0]), np.full(times.size, 1.01 * limits[1])
     marks: list[Mark] = [
         Heat(times, strikes, sigma, scale),
-        Band(times, np.full(times.size, limits[0]), low, PAPER, 0.85),
-        Band(times, high, np.full(times.size, limits[1]), PAPER, 0.85),
+        Band(times, below, low, PAPER, 0.85),
+        Band(times, high, above, PAPER, 0.85),
         Line(times, low, INK, "edge of the quotes", "lowest quoted strike", 1.0, "dashed"),
         Line(times, high, INK, "", "highest quoted strike", 1.0, "dashed"),
         Line(times, np.array([surface.forward(ttm) for ttm in times.tolist()]), PAPER, "", "forward", 1.0, "dotted"),

@@ -127,7 +127,7 @@ def _smile_panel(
     if shown.bids[0].size:
         marks.append(Points(at(shown.bids[0]), shown.bids[1], BLUE, "up", 3.6, "bid only"))
     if mark is not None:
-        marks.append(Points(*mark, GREEN, "circle", 1.9, "venue's mark"))
+        marks.append(Points(*mark, GREEN, "circle", 1.4, "venue's mark"))
     low, high = _heights(shown, curve)
     left, right = _widths(forward, shown, curve)
     outside = 0

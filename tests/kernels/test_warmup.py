@@ -65,6 +65,6 @@ def test_a_failing_kernel_is_heard_and_tried_again(monkeypatch: pytest.MonkeyPat
 def test_every_registered_kernel_runs() -> None:
     names = [name for name, call in warmup_calls()]
     assert {"black76.price", "implied_vol.implied_vol_chain", "chain.quote_ivs", "chain.model_values"} <= set(names)
-    assert {"svi_hard.fit_hard", "warm.surface fit"} <= set(names)
+    assert {"svi_hard.fit_certified", "warm.surface fit"} <= set(names)
     assert len(names) == len(set(names))
     warmup()

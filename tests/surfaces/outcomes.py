@@ -39,6 +39,11 @@ class OutcomesSmile:
     def durrleman_g(self, k: npt.ArrayLike) -> Array:
         return self._row(3, k)
 
+    @property
+    def wing_slopes(self) -> tuple[float, float]:
+        """No volatility far out: the outcomes end."""
+        return 0.0, 0.0
+
     def iv(self, strikes: npt.ArrayLike) -> Array:
         k = np.log(np.asarray(strikes, dtype=np.float64) / self.forward)
         return np.asarray(np.sqrt(np.asarray(self.total_variance(k)) / self.ttm))

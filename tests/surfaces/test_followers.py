@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from pricer.surfaces import SliceQuotes, SviParams, SviSmile, VolSurface
 from tests.surfaces.made import audit, quotes
 
 
-@pytest.mark.xfail(strict=True, reason="a follower whose fit is refused keeps its last smile, certified or not")
 def test_F05_a_follower_that_cannot_follow_never_crosses_its_neighbour() -> None:
     # As the embedded market begins: one far quote has come of this expiry, then most of the next shorter one's.
     strike = 100.0 * np.exp([-0.513])

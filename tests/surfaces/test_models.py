@@ -73,7 +73,7 @@ def test_hard_models_are_free_of_arbitrage_on_recorded_chains(hard: str) -> None
     for recorded in (recorded_btc(), recorded_eth()):
         found = fit(hard, recorded)
         assert found.certificate.ok
-        assert found.certificate.kind == "exact"
+        assert found.certificate.kind == ("sufficient" if hard == "essvi" else "exact")
         smallest_g, smallest_gap = audit(found)
         assert smallest_g > 0.0
         assert smallest_gap > 0.0
@@ -115,8 +115,9 @@ def test_an_update_keeps_the_model_and_shares_what_it_does_not_touch(name: str, 
     assert before.smile is not None
     assert type(found.smile) is type(before.smile)
     assert float(found.smile.iv(60_000.0)) == pytest.approx(0.56, abs=5e-3)
-    assert updated.slices[0] is surface.slices[0]
-    assert updated.slices[6].smile == surface.slices[6].smile
+    if registry.MODELS[name].fit_chain is None:  # a joint model moves all of them
+        assert updated.slices[0] is surface.slices[0]
+        assert updated.slices[6].smile == surface.slices[6].smile
 
 
 def test_an_expiry_can_be_inserted_and_removed_again(name: str, surface: VolSurface) -> None:
@@ -135,7 +136,7 @@ def test_an_expiry_can_be_inserted_and_removed_again(name: str, surface: VolSurf
         if lower is not None:
             pair = registry.calendar(lower, part.smile)
             assert part.certificate.calendar == pair.calendar
-            assert part.certificate.min_calendar_gap == pytest.approx(pair.min_calendar_gap)
+            assert part.certificate.min_calendar_gap == pytest.approx(pair.min_calendar_gap, nan_ok=True)
 
 
 def test_time_and_forwards_move_every_model(name: str, surface: VolSurface) -> None:
@@ -168,14 +169,18 @@ def test_only_svi_is_shocked(name: str, surface: VolSurface) -> None:
             surface.shocked(vol=0.01)
 
 
-def test_F05_no_quotes_keep_the_last_good_smile_of_every_model(surface: VolSurface) -> None:
+def test_F05_no_quotes_keep_the_last_good_smile_or_what_lies_between(name: str, surface: VolSurface) -> None:
     source = chain(seed=1)[3]
     updated = surface.updated(3, unquoted(source))
     part, before = updated.slices[3], surface.slices[3]
-    assert part.smile == before.smile
+    if registry.MODELS[name].fit_chain is None:
+        assert part.smile == before.smile
+        assert part.reasons & Reason.FIT_LAST_GOOD
+    else:
+        assert 0.5 < updated.atm(3) < 0.6
+        assert updated.certificate.ok
     assert not part.accepted
     assert part.status is Status.DEGRADED
-    assert part.reasons & Reason.FIT_LAST_GOOD
     assert part.reasons & Reason.NO_QUOTE
     assert (part.k_min, part.k_max) == (before.k_min, before.k_max)
 

@@ -425,7 +425,7 @@ def test_raw_and_smoothed_say_their_jitter(history: list[tuple[int, VolSurface]]
     np.testing.assert_array_equal(raw.y, [found.atm(0.1) for _, found in history])
     np.testing.assert_array_equal(smoothed.y, [history[0][1].atm(0.1)] * 3)
     step = 100.0 * math.sqrt(np.mean(np.diff(raw.y) ** 2))
-    assert f"jitter {step:.3f} to 0.000 vol points" in draw.picture.panels[0].title
+    assert f"jitter {step:.3f} \u2192 0.000 vol points" in draw.picture.panels[0].title
     put, call = draw.marks(scene.Line, 1)[0], draw.marks(scene.Line, 2)[0]
     for line, delta in ((put, -0.10), (call, 0.10)):
         wanted = [found.iv_at_delta(delta, 0.1, convention="forward") for _, found in history]

