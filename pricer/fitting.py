@@ -27,6 +27,7 @@ each fit starts from `raw`. Both are certified at the epoch.
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -210,18 +211,31 @@ class SurfaceKeeper:
 def usable_quotes(change: SliceChange, ttm: float, now: Instant) -> SliceQuotes:
     """The slice's quote volatilities; those that are stale, invalid or not trading count as missing."""
     chain = change.chain
-    error = chain.values[IV_ERROR]
+    bid_iv, ask_iv = _only_live(chain, 0, BID_IV), _only_live(chain, 1, ASK_IV)
+    floor = chain.values[IV_ERROR]
+    if not np.isfinite(floor).any():  # nothing is published yet
+        floor = _tick_in_vol(change, ttm, np.where(np.isfinite(bid_iv), bid_iv, ask_iv))
     return SliceQuotes(
         ttm=ttm,
         forward=change.forward,
         strikes=chain.definition.strike,
         cp=chain.definition.cp,
-        bid_iv=_only_live(chain, 0, BID_IV),
-        ask_iv=_only_live(chain, 1, ASK_IV),
+        bid_iv=bid_iv,
+        ask_iv=ask_iv,
         forwards=chain.quote_forward,
         ages=(now.mono_ns - chain.quote_mono_ns) / 1e9,
-        iv_floor=np.where(np.isfinite(error), error, 0.0),
+        iv_floor=np.where(np.isfinite(floor), floor, 0.0),
     )
+
+
+def _tick_in_vol(change: SliceChange, ttm: float, sigma: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One price tick over vega at these volatilities: `iv_error` before there is a smile to take it from."""
+    chain, forward = change.chain, change.forward
+    tick = chain.tick * forward if chain.definition.inverse else chain.tick
+    s = sigma * math.sqrt(ttm)
+    with np.errstate(divide="ignore", over="ignore"):
+        d1 = np.log(forward / chain.definition.strike) / s + 0.5 * s
+        return np.asarray(tick * math.sqrt(2.0 * math.pi / ttm) / forward * np.exp(0.5 * d1 * d1))
 
 
 def is_covered(fitted: SurfaceSlice, quotes: SliceQuotes) -> bool:
