@@ -21,7 +21,7 @@ import numpy as np
 
 import pricer
 from pricer.simulator.market import Market
-from pricer.surfaces import SliceQuotes, VolSurface, plots, quantile
+from pricer.surfaces import SliceQuotes, SurfaceSmoother, VolSurface, plots, quantile
 
 IN_NOTEBOOK = "__file__" not in globals()
 parser = argparse.ArgumentParser(description="A volatility surface, looked at from all sides.")
@@ -134,6 +134,36 @@ keep(plots.smiles(surface, quotes=quotes, marks=marks, **words), "smiles")
 keep(plots.residuals(surface, **words), "residuals")
 
 # %% [markdown]
+# How well do the quotes determine a volatility? The band is one standard error: small where quotes are many and narrow,
+# growing towards the wings, large beyond the last quote.
+
+# %%
+print("error in vol points   at the money   2 deviations down   4 down   8 down")
+for days in (7, 30, 90):
+    ttm = days / 365
+    deviation = surface.atm(ttm) * ttm**0.5
+    strikes = surface.forward(ttm) * np.exp(-deviation * np.array([0.0, 2.0, 4.0, 8.0]))
+    at_money, two, four, eight = 100 * surface.band(strikes, ttm)
+    print(f"{days:14d} days {at_money:14.3f} {two:19.3f} {four:8.3f} {eight:8.3f}")
+
+# %% [markdown]
+# ## Other models
+#
+# The same quotes in five models. "hard" is free of arbitrage whatever the quotes say; "check" is fitted as it comes and
+# looked at afterwards. The kind of a certificate says what its evidence is: a proof on the whole line ("exact"),
+# conditions that suffice ("sufficient"), or points ("grid"). Three numbers of SABR are too few for these smiles; on
+# recorded chains those of eSSVI are, too.
+
+# %%
+promises = {"svi": "hard", "svi_local": "hard", "essvi": "hard", "sabr": "check", "spline": "check"}
+print("model       promise   inside   rmse   certificate")
+for model, promise in promises.items():
+    other = VolSurface.fit(quotes, model=model, no_arbitrage=promise)
+    met, proof = other.diagnostics, other.certificate
+    held = "holds" if proof.ok else "FAILS"
+    print(f"{model:11s} {promise:7s} {met.inside_spread:8.1%} {met.rmse:6.2f}   {proof.kind}, {held}")
+
+# %% [markdown]
 # ## The evidence
 #
 # A certificate is a value. `exact` means proved on the whole line, not looked at on a grid. We look all the same: g at
@@ -209,6 +239,22 @@ for chain in chains[1:]:
         history.append((chain.now_ns, VolSurface.fit(chain.quotes)))
 print("certified, all of them:", all(later.certificate.ok for _, later in history))
 keep(plots.skew_history(history, underlying=words["underlying"]), "skew_history")
+
+# %% [markdown]
+# ## Smoothed
+#
+# A fit follows every quote, and so it trembles with them. A smoother averages the curve, never the parameters, and what
+# it gives is certified again: the level follows with the half-life, the shape more slowly where quotes tell little. A
+# move that is larger than the quotes' error is news, and comes through at once.
+
+# %%
+smoother = SurfaceSmoother(half_life=60.0)
+smoothed, last_ns = [], now_ns
+for at_ns, raw in history:
+    smoothed.append((at_ns, smoother.update(raw, (at_ns - last_ns) / 1e9)))
+    last_ns = at_ns
+print("certified, the smoothed ones too:", all(later.certificate.ok for _, later in smoothed))
+keep(plots.raw_and_smoothed(history, smoothed, underlying=words["underlying"]), "raw_and_smoothed")
 
 # %% [markdown]
 # ## A scenario
