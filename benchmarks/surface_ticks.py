@@ -48,21 +48,23 @@ def random_ticks(slices: Sequence[SliceQuotes], count: int, random: np.random.Ge
 
 def python_ticks(surface: VolSurface, ticks: Sequence[Tick], after: Callable[[], None]) -> Ticks:
     """`VolSurface.updated`, as the engine calls it."""
-    clock, worst = _Clock(), _Worst()
-    refused = 0
+    clock, published = _Clock(), []
     for index, quotes in ticks:
         with clock:
             surface = surface.updated(index, quotes)
-        refused += not surface.slices[index].accepted
-        worst.look(surface_fits.parameters(surface), index)
+        published.append(surface)
         after()
+    refused = sum(not made.slices[tick.at].accepted for made, tick in zip(published, ticks, strict=True))
+    worst = _Worst()  # after all of them: an audit between two ticks would empty the processor's caches
+    for made, tick in zip(published, ticks, strict=True):
+        worst.look(surface_fits.parameters(made), tick.at)
     return Ticks(*clock.columns(), refused, worst.violations, worst.g, worst.gap)
 
 
 def kernel_ticks(surface: VolSurface, ticks: Sequence[Tick], after: Callable[[], None]) -> Ticks:
     """The kernels alone, from new observations to a certified smile; Python's call of them is in the time."""
     rows = surface_fits.parameters(surface)
-    clock, worst, evidence = _Clock(), _Worst(), np.empty(9)
+    clock, evidence, made = _Clock(), np.empty(9), []
     refused = 0
     for index, quotes in ticks:
         found = surface_fits.case(quotes)
@@ -76,9 +78,12 @@ def kernel_ticks(surface: VolSurface, ticks: Sequence[Tick], after: Callable[[],
             certified = surface_fits.tick(found, params, evidence)
         if certified:
             rows[index] = params
-            worst.look(rows, index)
+            made.append((list(rows), index))
         else:
             refused += 1
+    worst = _Worst()
+    for then, index in made:
+        worst.look(then, index)
     return Ticks(*clock.columns(), refused, worst.violations, worst.g, worst.gap)
 
 
