@@ -176,7 +176,7 @@ k = np.linspace(-4.0, 4.0, 8001)
 smiles = [smile for smile in surface.smiles if smile is not None]
 print("smallest g on the grid:", min(float(smile.durrleman_g(k).min()) for smile in smiles))
 gaps = np.diff([smile.total_variance(k) for smile in smiles], axis=0)
-print("smallest rise of total variance to the next expiry:", gaps.min())
+print("smallest rise of total variance to the next expiry:", gaps.min(initial=np.inf))
 
 # %%
 keep(plots.total_variance(surface, **words), "total_variance")
