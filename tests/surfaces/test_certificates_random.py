@@ -48,9 +48,6 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 DOUBT_OF_G = 1e-9
 DOUBT_OF_GAP = 1e-12  # of the size of w
 
-# Of the size of w: crossings by less are those of the last digit.
-ROUNDING = 1e-11
-
 _CHUNK = 50_000
 
 
@@ -60,7 +57,6 @@ class Counts(NamedTuple):
     accepted: Counter[str]
     refused: Counter[str]  # free of arbitrage all the same, by that sample
     wrong: list[str]  # certified, and not free of arbitrage
-    by_rounding: Counter[str]  # of those left out there: certified, with arbitrage of less than `ROUNDING`
 
     @property
     def shares(self) -> dict[str, float]:
@@ -80,7 +76,6 @@ def count(
     kinds: Sequence[str],
     decide: Callable[[int], bool],
     sample: int,
-    is_rounding: Callable[[int], bool] = lambda i: False,
 ) -> Counts:
     """`smallest` is what a dense look found; `decide` says exactly whether a row is free of arbitrage."""
     names = np.array(kinds)
@@ -88,14 +83,12 @@ def count(
     close = np.flatnonzero(certified & (smallest < doubt))
     others = random.permutation(np.flatnonzero(certified & (smallest >= doubt)))[: sample // 4]
     wrong = [i for i in (*close.tolist(), *others.tolist()) if not decide(i)]
-    rounding = [i for i in wrong if is_rounding(i)]
     doubtful = random.permutation(np.flatnonzero(~certified & (smallest > -doubt)))
     decided = doubtful[:sample]
     valid = Counter(str(names[i]) for i in decided if decide(int(i)))
     scale = len(doubtful) / max(len(decided), 1)
     refused = Counter({kind: round(number * scale) for kind, number in valid.items()})
-    real = [f"{names[i]} {i}" for i in wrong if i not in rounding]
-    return Counts(Counter(names[certified].tolist()), refused, real, Counter(names[rounding].tolist()))
+    return Counts(Counter(names[certified].tolist()), refused, [f"{names[i]} {i}" for i in wrong])
 
 
 def count_slices(size: int, seed: int, sample: int) -> Counts:
@@ -118,19 +111,15 @@ def count_pairs(size: int, seed: int, sample: int) -> Counts:
     def decide(i: int) -> bool:
         return exact.is_above(high[i], low[i])
 
-    def is_rounding(i: int) -> bool:
-        return exact.is_above([high[i][0] + ROUNDING * size_of_w[i], *high[i][1:]], low[i])
-
-    return count(certified, smallest_gap(lower, upper) / size_of_w, DOUBT_OF_GAP, names, decide, sample, is_rounding)
+    return count(certified, smallest_gap(lower, upper) / size_of_w, DOUBT_OF_GAP, names, decide, sample)
 
 
 def added(parts: Sequence[Counts]) -> Counts:
-    accepted, refused, by_rounding = Counter[str](), Counter[str](), Counter[str]()
+    accepted, refused = Counter[str](), Counter[str]()
     for part in parts:
         accepted += part.accepted
         refused += part.refused
-        by_rounding += part.by_rounding
-    return Counts(accepted, refused, [each for part in parts for each in part.wrong], by_rounding)
+    return Counts(accepted, refused, [each for part in parts for each in part.wrong])
 
 
 def test_no_slice_with_butterflies_is_certified() -> None:
@@ -146,7 +135,6 @@ def test_no_slice_with_butterflies_is_certified() -> None:
 def test_no_pair_that_crosses_is_certified() -> None:
     found = count_pairs(20_000, 1, 400)
     assert found.wrong == []
-    assert not found.by_rounding
     assert found.accepted["anywhere"] > 3_000
     assert min(found.accepted["touching"], found.accepted["touching, equal wings"]) > 1_000
     assert found.shares["anywhere"] < 1e-3
@@ -163,7 +151,6 @@ def test_none_of_a_million_with_arbitrage_is_certified(
         print(f"\n{found.share:.3%} of those free of arbitrage refused; {found.shares}; {found._replace(wrong=[])}")
     assert found.accepted.total() + found.refused.total() > 300_000
     assert found.wrong == []
-    assert not found.by_rounding
     assert found.share < limit
     assert found.shares["anywhere"] < 1e-4
 
