@@ -39,6 +39,7 @@ from pricer.chain import ASK_IV, BID_IV, ChainSlice
 from pricer.clock import Instant
 from pricer.conventions import Reason, Status, ttm_years
 from pricer.snapshot import FIELD_INDEX
+from pricer.surfaces.black import normal_density
 from pricer.surfaces.quotes import HIGH, LOW, K, SliceQuotes
 from pricer.surfaces.slices import SurfaceSlice
 from pricer.surfaces.smoothing import SurfaceSmoother
@@ -235,7 +236,7 @@ def _tick_in_vol(change: SliceChange, ttm: float, sigma: NDArray[np.float64]) ->
     s = sigma * math.sqrt(ttm)
     with np.errstate(divide="ignore", over="ignore"):
         d1 = np.log(forward / chain.definition.strike) / s + 0.5 * s
-        return np.asarray(tick * math.sqrt(2.0 * math.pi / ttm) / forward * np.exp(0.5 * d1 * d1))
+        return np.asarray(tick / (forward * math.sqrt(ttm) * normal_density(d1)))
 
 
 def is_covered(fitted: SurfaceSlice, quotes: SliceQuotes) -> bool:
