@@ -10,8 +10,9 @@ in percent with two; Greeks with five (see `valuation`).
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from pricer.conventions import NS_PER_DAY, NS_PER_YEAR
 from pricer.simulator.listing import EXPIRY_HOUR_NS, FAMILIES, Expiry, Family, days_to, ladder, listed, option_name
 from pricer.simulator.quotes import Quotes, Valued, make_quotes, on_grid
 from pricer.simulator.smiles import Factors, svi_slices, total_variance
+from pricer.simulator.trades import Hit, Tape, Trade
 from pricer.simulator.valuation import BlackValues, black, display_greeks, display_iv
 
 Floats = NDArray[np.float64]
@@ -75,7 +77,11 @@ _INDEX_EVERY_NS = NS_PER_SECOND
 _INDEX_MOVE = 1e-4
 _REQUOTE_MOVE = 3e-4  # a forward this far from the quote's own brings its maker back within a few steps
 _TRADED_SHARE = 0.004
-_SETTLEMENT_WINDOW_NS = 30 * 60 * NS_PER_SECOND
+SETTLEMENT_WINDOW_NS = 30 * 60 * NS_PER_SECOND
+KEPT_DELIVERIES = 365
+_PAST_DELIVERIES = 30  # made up for the days before the start
+_NEW_STRIKES_AFTER = 0.01  # the spot moved that far since strikes were last listed
+_NEW_STRIKES_EVERY_NS = 60 * NS_PER_SECOND
 
 
 class Spot:
@@ -140,7 +146,8 @@ class Chain:
     names: list[str] = field(default_factory=list)
     row_of: dict[str, int] = field(default_factory=dict)
     futures: dict[str, Future] = field(default_factory=dict)
-    past: Chain | None = None  # what expired at the last 08:00
+    past: Chain | None = None  # what expired last
+    deliveries: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT_DELIVERIES))  # newest first
 
     def expiry_of(self, expiry_ns: int) -> Expiry:
         """The calendar entry of one of this chain's expiries."""
@@ -166,7 +173,8 @@ class Chain:
 class Changes:
     """What one step did: rows requoted and names listed, by family; the families whose index was published.
 
-    `rolled`: an 08:00 has passed, and each chain's `past` holds what has just expired.
+    `rolled`: an 08:00 has passed. `gone`, by family: what has just expired or was taken off. `states`: the names whose
+    state was changed by hand. `futures`: those that are new.
     """
 
     now_ns: int
@@ -174,10 +182,26 @@ class Changes:
     listed: dict[str, list[str]]
     indexes: tuple[str, ...]
     rolled: bool
+    gone: dict[str, Chain] = field(default_factory=dict)
+    futures: dict[str, list[str]] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    trades: tuple[Trade, ...] = ()
+
+
+@dataclass
+class _Script:
+    """What was asked for by hand since the last step."""
+
+    states: dict[str, str] = field(default_factory=dict)
+    strikes: list[tuple[str, Expiry, float]] = field(default_factory=list)
+    doomed: set[str] = field(default_factory=set)
 
 
 class Market:
-    """`step(now_ns)` and the `chains` it leaves behind. In a step the share `activity` of the options requotes."""
+    """`step(now_ns)` and the `chains` it leaves behind. In a step the share `activity` of the options requotes.
+
+    `list_strike`, `expire` and `set_state` are for tests: they take effect in the next step.
+    """
 
     def __init__(
         self,
@@ -188,7 +212,9 @@ class Market:
         families: Iterable[Family] = FAMILIES,
         price: float = START_PRICE,
     ) -> None:
+        self.seed = seed
         self.rng = np.random.default_rng(seed)
+        self.tape = Tape(seed)
         self.activity = activity
         self.spot = Spot(price)
         self.factors = Factors()
@@ -197,8 +223,13 @@ class Market:
         self.now_ns = _whole_ms(now_ns)
         self.published_ns = self.now_ns
         self.published = price
-        self.delivery_prices: dict[str, float] = {}
+        self.delivery_prices: dict[str, float] = {}  # the last of each family
+        self.states: dict[str, str] = {}  # of instruments that are not open
         self._window: list[float] = []
+        self._hits: dict[str, list[Hit]] = {}
+        self._script = _Script()
+        self._taken_off: set[str] = set()  # by hand: not to be listed again
+        self._strikes_spot, self._strikes_ns = price, self.now_ns
         self._next_id = 600_000
         self.chains = {f.name: Chain(f, round(price * f.index_ratio, 2)) for f in families}
         for chain in self.chains.values():
@@ -207,6 +238,7 @@ class Market:
             self._requote(chain, np.arange(chain.rows.size))
             chain.rows["settlement"] = np.round(chain.rows["settlement"], 8)
             self._move_futures(chain)
+            self._make_up_deliveries(chain)
 
     def chain_of(self, name: str) -> Chain | None:
         """The chain that lists option or future `name`."""
@@ -214,31 +246,85 @@ class Market:
 
     def estimated_delivery(self, chain: Chain, expiry_ns: int, index: float) -> float:
         """The average index so far inside an expiry's settlement window; before it `index`."""
-        if self._window and expiry_ns - self.now_ns <= _SETTLEMENT_WINDOW_NS:
+        if self._window and expiry_ns - self.now_ns <= SETTLEMENT_WINDOW_NS:
             return round(sum(self._window) / len(self._window) * chain.family.index_ratio, 2)
         return index
+
+    def state_of(self, name: str) -> str:
+        """`open`, or what `set_state` said."""
+        return self.states.get(name, "open")
+
+    def set_state(self, name: str, state: str) -> None:
+        """Halt, lock or reopen an option or future; while it is not open its quotes stand still."""
+        self._script.states[name] = state
+
+    def list_strike(self, family: str, code: str, strike: float) -> tuple[str, str]:
+        """List the call and the put of a listed expiry at `strike`; their names. LookupError for another expiry."""
+        expiry = next((e for e in self.chains[family].slices if e.code == code), None)
+        if expiry is None:
+            raise LookupError(f"{family} has no expiry {code}")
+        self._script.strikes.append((family, expiry, strike))
+        return option_name(family, code, strike, 1.0), option_name(family, code, strike, -1.0)
+
+    def expire(self, name: str) -> None:
+        """Take off one option, or with `BTC-27DEC26` all of an expiry, at the estimated delivery price."""
+        self._script.doomed.add(name)
+
+    def is_settling(self, chain: Chain) -> bool:
+        """Whether the nearest expiry's delivery price is being averaged."""
+        return bool(self._window and chain.slices) and chain.slices[0].expiry_ns - self.now_ns <= SETTLEMENT_WINDOW_NS
+
+    def volatility_index(self) -> float:
+        """The smiles' at-the-money volatility of 30 days, in percent: our own stand-in for the venue's index."""
+        month = np.array([30.0 / 365.0])
+        variance = total_variance(svi_slices(month, self.factors.values), np.zeros(1))
+        return round(100.0 * math.sqrt(float(variance[0] / month[0])), 2)
 
     def step(self, now_ns: int) -> Changes:
         """Move the market on to `now_ns`; a clock that steps back leaves the prices where they are."""
         before, self.now_ns = self.now_ns, _whole_ms(now_ns)
         self._move_factors(max(self.now_ns - before, 0) / NS_PER_SECOND)
         rolled = (self.now_ns - EXPIRY_HOUR_NS) // NS_PER_DAY > (before - EXPIRY_HOUR_NS) // NS_PER_DAY
-        indexes = self._publish_index()
-        fresh: dict[str, list[str]] = {}
-        quoted: dict[str, list[int]] = {}
+        script, self._script, self._hits = self._script, _Script(), {}
+        self._taken_off |= script.doomed
+        self._change_states(script.states)
+        changes = Changes(self.now_ns, {}, {}, self._publish_index(), rolled, states=script.states)
+        respaced = rolled or self._needs_strikes()
         for name, chain in self.chains.items():
-            if rolled:
-                self.delivery_prices[name] = self.estimated_delivery(chain, self.now_ns, chain.index)
-                self._expire(chain)
-                fresh[name] = self._list(chain)
+            if rolled or script.doomed:
+                self._expire(chain, script.doomed, changes)
+            futures = set(chain.futures)
+            fresh = self._list(chain) if respaced else []
+            fresh += self._list_by_hand(chain, script.strikes)
+            if fresh:
+                changes.listed[name] = fresh
+                changes.futures[name] = [future for future in chain.futures if future not in futures]
             self._move_forwards(chain)
             if rolled:
                 self._settle(chain)
-            quoted[name] = self._requote(chain, self._choose(chain, fresh.get(name, [])))
+            changes.quoted[name] = self._requote(chain, self._choose(chain, fresh))
             self._move_futures(chain)
         if rolled:
             self._window.clear()
-        return Changes(self.now_ns, quoted, fresh, indexes, rolled)
+        return replace(changes, trades=self.tape.step(self.now_ns, self.chains, self._hits))
+
+    def _change_states(self, states: dict[str, str]) -> None:
+        self.states.update(states)
+        for name in [name for name, state in self.states.items() if state == "open"]:
+            del self.states[name]
+
+    def _needs_strikes(self) -> bool:
+        """Whether spot has moved away from where the ladders were laid out; looked at once a minute."""
+        if self.now_ns - self._strikes_ns < _NEW_STRIKES_EVERY_NS:
+            return False
+        self._strikes_ns = self.now_ns
+        return abs(self.spot.price / self._strikes_spot - 1.0) > _NEW_STRIKES_AFTER
+
+    def _make_up_deliveries(self, chain: Chain) -> None:
+        moves = np.random.default_rng((self.seed, 2)).normal(0.0, Spot.LONG_VOL / math.sqrt(365.0), _PAST_DELIVERIES)
+        last = self.now_ns - (self.now_ns - EXPIRY_HOUR_NS) % NS_PER_DAY
+        for day, price in enumerate((chain.index * np.exp(np.cumsum(moves))).tolist()):
+            chain.deliveries.append((last - day * NS_PER_DAY, round(price, 2)))
 
     def _move_factors(self, seconds: float) -> None:
         # Drawn also when frozen or standing still, so that a fault does not shift the later draws.
@@ -257,21 +343,33 @@ class Market:
         self.published_ns, self.published = self.now_ns, self.spot.price
         for chain in self.chains.values():
             chain.index = round(self.published * chain.family.index_ratio, 2)
-        if (EXPIRY_HOUR_NS - self.now_ns) % NS_PER_DAY <= _SETTLEMENT_WINDOW_NS:
+        if (EXPIRY_HOUR_NS - self.now_ns) % NS_PER_DAY <= SETTLEMENT_WINDOW_NS:
             self._window.append(self.published)
         return tuple(self.chains)
 
-    def _expire(self, chain: Chain) -> None:
-        """Move what is over by now to `chain.past`, which forgets the expiry before."""
+    def _expire(self, chain: Chain, doomed: set[str], changes: Changes) -> None:
+        """Move what is over by now, or `doomed`, to `chain.past`, which forgets the expiry before."""
+        name = chain.family.name
         over = chain.rows["expiry_ns"] <= self.now_ns
+        if doomed:
+            over |= np.array([_is_one_of(option, doomed) for option in chain.names], dtype=bool)
+        futures = {f.name: f for f in chain.futures.values() if f.expiry and f.expiry.expiry_ns <= self.now_ns}
+        futures |= {f.name: f for f in chain.futures.values() if f.expiry and f.name in doomed}
+        if not changes.rolled and not over.any() and not futures:
+            return
+        price = self.delivery_prices[name] = self.estimated_delivery(chain, self.now_ns, chain.index)
+        if changes.rolled:
+            chain.deliveries.appendleft((self.now_ns, price))
         gone, kept = _split(chain.names, over)
-        past = Chain(chain.family, chain.index, slices=chain.slices)
+        past = Chain(chain.family, chain.index, slices=chain.slices, futures=futures)
         past.replace_rows(chain.rows[over], gone)
         chain.replace_rows(chain.rows[~over], kept)
-        past.futures = {f.name: f for f in chain.futures.values() if f.expiry and f.expiry.expiry_ns <= self.now_ns}
-        for name in past.futures:
-            del chain.futures[name]
-        chain.past = past
+        for future in futures:
+            del chain.futures[future]
+        for each in (*gone, *futures):
+            self.states.pop(each, None)
+        self.tape.forget((*gone, *futures))
+        changes.gone[name] = chain.past = past
 
     def _list(self, chain: Chain, *, initial: bool = False) -> list[str]:
         """List new expiries, and strikes that the forward has come near to; return the new options' names."""
@@ -279,22 +377,36 @@ class Market:
         new = [e for e in listed(chain.family, self.now_ns) if e.expiry_ns not in known]
         chain.slices = sorted([*chain.slices, *new], key=lambda e: e.expiry_ns)
         created_ms = self.now_ns // 1_000_000
-        names: list[str] = []
-        fresh: list[tuple[float, float, int]] = []
+        wanted: list[tuple[Expiry, float]] = []
         for expiry in chain.slices:
             days = days_to(expiry.expiry_ns, self.now_ns)
-            for strike in ladder(self._raw_forward(chain, expiry), days, chain.family.strike_unit):
-                for cp in (1.0, -1.0):
-                    name = option_name(chain.family.name, expiry.code, strike, cp)
-                    if name not in chain.row_of:
-                        names.append(name)
-                        fresh.append((strike, cp, expiry.expiry_ns))
+            strikes = ladder(self._raw_forward(chain, expiry), days, chain.family.strike_unit)
+            wanted += [(expiry, strike) for strike in strikes]
             if expiry.period != "day":
                 self._add_future(chain, f"{chain.family.name}-{expiry.code}", expiry, created_ms)
         self._add_future(chain, f"{chain.family.name}-PERPETUAL", None, 1_534_167_754_000)
-        rows = self._fresh_rows(fresh)
+        self._strikes_spot = self.spot.price
         if initial:  # as if listed at some earlier 08:00
-            rows["created_ms"] = created_ms - (created_ms - EXPIRY_HOUR_NS // 1_000_000) % 86_400_000 + 13_000
+            created_ms += 13_000 - (created_ms - EXPIRY_HOUR_NS // 1_000_000) % 86_400_000
+        return self._add_options(chain, wanted, created_ms)
+
+    def _list_by_hand(self, chain: Chain, strikes: list[tuple[str, Expiry, float]]) -> list[str]:
+        # An expiry may be over between the call and this step.
+        wanted = [(e, strike) for name, e, strike in strikes if name == chain.family.name and e in chain.slices]
+        return self._add_options(chain, wanted, self.now_ns // 1_000_000) if wanted else []
+
+    def _add_options(self, chain: Chain, wanted: list[tuple[Expiry, float]], created_ms: int) -> list[str]:
+        """Calls and puts of these strikes, as far as they are not listed yet; their names."""
+        names: list[str] = []
+        fresh: list[tuple[float, float, int]] = []
+        for expiry, strike in wanted:
+            for cp in (1.0, -1.0):
+                name = option_name(chain.family.name, expiry.code, strike, cp)
+                if name not in chain.row_of and not _is_one_of(name, self._taken_off):
+                    names.append(name)
+                    fresh.append((strike, cp, expiry.expiry_ns))
+        rows = self._fresh_rows(fresh)
+        rows["created_ms"] = created_ms
         chain.replace_rows(np.concatenate((chain.rows, rows)), chain.names + names)
         return names
 
@@ -305,7 +417,6 @@ class Market:
         count = rows.size
         rows["instrument_id"] = np.arange(self._next_id, self._next_id + count)
         self._next_id += count
-        rows["created_ms"] = self.now_ns // 1_000_000
         rows["temper_maker"], rows["temper_width"] = self.rng.random((2, count))
         rows["eager"] = 1.0
         traded = self.rng.random(count) < 0.9
@@ -314,7 +425,7 @@ class Market:
         return rows
 
     def _add_future(self, chain: Chain, name: str, expiry: Expiry | None, created_ms: int) -> None:
-        if name in chain.futures:
+        if name in chain.futures or name in self._taken_off:
             return
         open_interest = round(float(self.rng.uniform(1e6, 1e9)), -1)
         chain.futures[name] = Future(name, expiry, self._next_id, created_ms, open_interest=open_interest)
@@ -342,6 +453,7 @@ class Market:
         chance = self.activity * rows["eager"] + np.where(moved, 0.5, 0.0)
         chosen = (self.rng.random(rows.size) < chance) | (rows["due_ns"] <= self.now_ns)
         chosen[[chain.row_of[name] for name in listed]] = True
+        chosen[[chain.row_of[name] for name in self.states if name in chain.row_of]] = False
         return np.flatnonzero(chosen)
 
     def _slice_of(self, chain: Chain, rows: Rows) -> NDArray[np.int64]:
@@ -357,9 +469,10 @@ class Market:
         unit = 1.0 if chain.family.inverse else model.forward
         quotes = make_quotes(self.rng, chain.family, _valued(rows, model), unit)
         self._show(chain, rows, model, quotes)
-        self._trade(chain, rows)
+        hits = self._trade(chain, rows)
         chain.rows[chosen] = rows
         result: list[int] = chosen.tolist()
+        self._hits[chain.family.name] = [replace(hit, row=result[hit.row]) for hit in hits]
         return result
 
     def _value(self, chain: Chain, rows: Rows) -> BlackValues:
@@ -397,12 +510,12 @@ class Market:
         rows["min_price"] = np.where(rows["bid"] > 0.0, np.minimum(low, rows["bid"]), low)
         rows["max_price"] = np.maximum(high, rows["ask"])
 
-    def _trade(self, chain: Chain, rows: Rows) -> None:
-        """A few of the requoted options trade at their bid or ask."""
+    def _trade(self, chain: Chain, rows: Rows) -> list[Hit]:
+        """A few of the requoted options trade at their bid or ask; which of `rows`, and how."""
         draws = self.rng.random((3, rows.size))
         happened = (draws[0] < _TRADED_SHARE) & (rows["bid"] > 0.0) & (rows["ask"] > 0.0)
         if not happened.any():
-            return
+            return []
         traded = rows[happened]
         price = np.where(draws[1][happened] < 0.5, traded["bid"], traded["ask"])
         amount = np.maximum(np.round(traded["bid_size"] * draws[2][happened] ** 4, 1), chain.family.min_amount)
@@ -414,6 +527,11 @@ class Market:
         traded["volume_usd"] = np.round(traded["volume_usd"] + amount * price * in_quote, 2)
         traded["open_interest"] = np.round(traded["open_interest"] + amount, 2)
         rows[happened] = traded
+        sold = draws[1][happened] < 0.5
+        amount = np.minimum(amount, np.where(sold, traded["bid_size"], traded["ask_size"]))  # no more than was there
+        columns = (np.flatnonzero(happened), price, amount, sold)
+        made = zip(*(column.tolist() for column in columns), strict=True)
+        return [Hit(row, paid, size, "sell" if hit_bid else "buy") for row, paid, size, hit_bid in made]
 
     def _settle(self, chain: Chain) -> None:
         """The daily settlement: keep each option's mark of this instant, with eight decimals."""
@@ -428,6 +546,8 @@ class Market:
         carry_8h = self.carry / 1095.0
         draws = self.rng.random((len(chain.futures), 3)).tolist()
         for future, (bid_size, ask_size, lean) in zip(chain.futures.values(), draws, strict=True):
+            if future.name in self.states:
+                continue
             fair = self.spot.price * chain.family.index_ratio * (1.0 + carry_8h)
             if future.expiry is not None:
                 fair = self._raw_forward(chain, future.expiry)
@@ -460,6 +580,11 @@ def _valued(rows: Rows, model: BlackValues) -> Valued:
         distance=np.abs(np.log(rows["strike"] / model.forward)) / (model.sigma * np.sqrt(model.ttm)),
         temper=np.stack((rows["temper_maker"], rows["temper_width"]), axis=1),
     )
+
+
+def _is_one_of(option: str, taken: set[str]) -> bool:
+    """Whether the option or its whole expiry is among those `taken` off."""
+    return option in taken or option.rsplit("-", 2)[0] in taken
 
 
 def _split(names: list[str], over: NDArray[np.bool_]) -> tuple[list[str], list[str]]:

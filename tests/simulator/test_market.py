@@ -274,3 +274,74 @@ def test_spot_has_about_its_long_volatility_and_jumps_now_and_then() -> None:
     returns = np.diff(np.log(prices))
     assert np.std(returns) * math.sqrt(365 * 1440) == pytest.approx(0.55, abs=0.15)
     assert np.abs(returns).max() > 6.0 * np.median(np.abs(returns)) / 0.6745
+
+
+def test_a_strike_listed_by_hand_is_there_after_the_next_step_and_quoted() -> None:
+    market = Market(7, START)
+    call, put = market.list_strike("BTC", "26MAR27", 123_500.0)
+    assert (call, put) == ("BTC-26MAR27-123500-C", "BTC-26MAR27-123500-P")
+    chain = market.chains["BTC"]
+    assert call not in chain.row_of
+    changes = market.step(START + STEP)
+    assert changes.listed["BTC"] == [call, put]
+    assert {chain.row_of[call], chain.row_of[put]} <= set(changes.quoted["BTC"])
+    assert (chain.rows["mark"][[chain.row_of[call], chain.row_of[put]]] > 0.0).all()
+    with pytest.raises(LookupError, match="no expiry 1JAN20"):
+        market.list_strike("BTC", "1JAN20", 1.0)
+
+
+def test_new_strikes_are_listed_when_spot_has_moved_away() -> None:
+    market = Market(7, START)
+    highest = market.chains["BTC"].rows["strike"].max()
+    market.spot.price *= 1.05
+    assert market.step(START + STEP).listed == {}  # looked at once a minute
+    changes = market.step(START + 61 * 10**9)
+    assert changes.listed["BTC"]
+    assert market.chains["BTC"].rows["strike"].max() > highest
+    assert market.step(START + 122 * 10**9).listed == {}
+
+
+def test_an_option_or_a_whole_expiry_can_be_taken_off_for_good() -> None:
+    market = Market(7, START)
+    chain = market.chains["BTC"]
+    one = chain.names[0]
+    of_march = [name for name in chain.names if "-26MAR27-" in name]
+    market.expire(one)
+    market.expire("BTC-26MAR27")
+    changes = market.step(START + STEP)
+    assert changes.gone["BTC"].names == [one, *of_march]
+    assert list(changes.gone["BTC"].futures) == ["BTC-26MAR27"]
+    assert "BTC_USDC" not in changes.gone
+    market.spot.price *= 1.05
+    assert market.step(START + 61 * 10**9).listed["BTC"]
+    assert not {one, *of_march} & set(chain.names)
+    assert "BTC-26MAR27" not in chain.futures
+    assert "26MAR27" not in {e.code for e in chain.slices}
+
+
+def test_halted_instruments_stand_still_until_they_are_open_again() -> None:
+    market = Market(7, START)
+    chain = market.chains["BTC"]
+    name, row = chain.names[5], chain.rows[5].copy()
+    market.set_state(name, "halted")
+    market.set_state("BTC-PERPETUAL", "halted")
+    assert market.step(START + STEP).states == {name: "halted", "BTC-PERPETUAL": "halted"}
+    bid = chain.futures["BTC-PERPETUAL"].bid
+    for n in range(60):
+        assert 5 not in market.step(START + (n + 2) * STEP).quoted["BTC"]
+    assert chain.rows[5] == row or np.isnan(row["last"])
+    assert chain.rows["quoted_ns"][5] == row["quoted_ns"]
+    assert chain.futures["BTC-PERPETUAL"].bid == bid
+    assert market.state_of(name) == "halted"
+    market.set_state(name, "open")
+    assert 5 in market.step(START + 70 * STEP).quoted["BTC"]
+    assert market.state_of(name) == "open"
+
+
+def test_delivery_prices_go_back_a_month_and_grow_at_eight() -> None:
+    market = Market(7, EIGHT - 10**9)
+    chain = market.chains["BTC"]
+    assert [ns for ns, _ in chain.deliveries] == [EIGHT - (n + 1) * NS_PER_DAY for n in range(30)]
+    market.step(EIGHT)
+    assert chain.deliveries[0] == (EIGHT, market.delivery_prices["BTC"])
+    assert len(chain.deliveries) == 31

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from pricer.clock import Instant, ManualClock
 from pricer.errors import ConfigError
 from pricer.simulator.venues.deribit import DeribitServer, serve
-from pricer.simulator.venues.deribit_rpc import Limits
+from pricer.simulator.venues.deribit.rpc import Limits
 
 START = int(datetime(2026, 11, 21, 14, 30, tzinfo=UTC).timestamp()) * 1_000_000_000
 EIGHT = int(datetime(2026, 11, 22, 8, tzinfo=UTC).timestamp()) * 1_000_000_000

@@ -11,7 +11,7 @@ import pytest
 from pricer.clock import Instant, ManualClock
 from pricer.simulator.faults import Faults
 from pricer.simulator.market import Market
-from pricer.simulator.venues.deribit_rpc import Bucket, Limits, Rpc, Session
+from pricer.simulator.venues.deribit.rpc import Bucket, Limits, Rpc, Session
 
 START = int(datetime(2026, 11, 21, 14, 30, tzinfo=UTC).timestamp()) * 1_000_000_000
 SECOND = 1_000_000_000
@@ -67,7 +67,8 @@ def test_a_request_without_an_id_is_answered_without_one(rpc: Rpc, session: Sess
         ('{"id":1}', -32600),
         ('{"id":1,"method":7}', -32600),
         ('{"id":1,"method":"public/nothing"}', -32601),
-        ('{"id":1,"method":"public/get_order_book","params":{"instrument_name":"BTC-PERPETUAL"}}', -32601),
+        ('{"id":1,"method":"public/get_order_book","params":{"instrument_name":"BTC-PERPETUAL","depth":3}}', -32602),
+        ('{"id":1,"method":"private/buy"}', 13009),
         ('{"id":1,"method":"public/subscribe","params":[1]}', -32602),
         ('{"id":1,"method":"private/get_positions"}', 13009),
     ],
@@ -206,20 +207,22 @@ def test_hello_and_time(rpc: Rpc, session: Session) -> None:
         ("BTC", "option", {"BTC"}),
         ("USDC", "option", {"BTC_USDC"}),
         ("any", "any", {"BTC", "BTC_USDC"}),
+        (None, "any", {"BTC", "BTC_USDC"}),  # as the ccxt client asks
         ("ETH", "option", set()),
         ("BTC", "spot", set()),
     ],
 )
 def test_instruments_are_filed_under_their_settlement_currency(
-    rpc: Rpc, session: Session, currency: str, kind: str, prefixes: set[str]
+    rpc: Rpc, session: Session, currency: str | None, kind: str, prefixes: set[str]
 ) -> None:
-    found = ask(rpc, session, "public/get_instruments", currency=currency, kind=kind)["result"]
+    asked = {"kind": kind} if currency is None else {"currency": currency, "kind": kind}
+    found = ask(rpc, session, "public/get_instruments", **asked)["result"]
     assert {item["instrument_name"].partition("-")[0] for item in found} == prefixes
     assert len({item["instrument_id"] for item in found}) == len(found)
 
 
 @pytest.mark.parametrize(
-    ("params", "param"), [({}, "currency"), ({"currency": "XYZ"}, "currency"), ({"currency": "BTC", "kind": 1}, "kind")]
+    ("params", "param"), [({"currency": "XYZ"}, "currency"), ({"currency": "BTC", "kind": 1}, "kind")]
 )
 def test_bad_instrument_queries_name_the_parameter(
     rpc: Rpc, session: Session, params: dict[str, object], param: str

@@ -19,8 +19,8 @@ import pytest
 from pricer.clock import Instant, ManualClock
 from pricer.simulator.faults import Faults
 from pricer.simulator.market import Market
-from pricer.simulator.venues import deribit_wire as wire
-from pricer.simulator.venues.deribit_rpc import Rpc, Session, encode
+from pricer.simulator.venues.deribit import wire
+from pricer.simulator.venues.deribit.rpc import Rpc, Session, encode
 from tests.data import data_path
 
 START = int(datetime(2026, 11, 21, 14, 30, tzinfo=UTC).timestamp()) * 1_000_000_000
