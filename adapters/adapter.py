@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pricer.adapters.events import AnyEvent
 from pricer.clock import Instant
@@ -29,6 +29,9 @@ class WsSend:
 
     text: str
     secret: bool = False
+
+    def __repr__(self) -> str:
+        return f"WsSend(text={'***' if self.secret else repr(self.text)}, secret={self.secret})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,10 @@ class Adapter(Protocol):
     """One venue's protocol on one connection."""
 
     venue: str
-    # How often each oddity was met: "unknown_method", "bad_json", "bad_field.<name>" ... keys are bounded.
+    # What its `FeedStatus` events call the connection.
+    connection: str
+    # How often each oddity was met: "unknown_method", "bad_frame", "bad_field.<name>" ... keys are bounded.
+    # "bad_frame" counts what could not be read at all: many in a row make the feed connect anew.
     counters: Counter[str]
 
     def opened(self, now: Instant) -> None: ...
@@ -57,6 +63,18 @@ class Adapter(Protocol):
     @property
     def wants_reconnect(self) -> str | None:
         """Why this session must be given up (a missed heartbeat, a venue's order), or None."""
+
+    @property
+    def wants_rotation(self) -> str | None:
+        """Why a second connection should take over before this one ends (a venue's notice), or None."""
+
+
+@runtime_checkable
+class KeepsPrivate(Protocol):
+    """An adapter that gets frames which nobody but the account's owner may see: tokens, positions, orders."""
+
+    def to_show(self, frame: bytes | str) -> bytes | str:
+        """The frame as recorders may have it, asked after `receive`; something harmless instead of a private one."""
 
 
 def take_frame(adapter: Adapter, frame: bytes | str, now: Instant) -> list[AnyEvent]:

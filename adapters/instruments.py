@@ -31,6 +31,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     `underlying` is the family a user asks for: "BTC" is the coin-settled family of index `btc_usd`, "BTC_USDC" a family
     of its own. Prices are in `quote_currency` per one coin of the base; strikes in `counter_currency`.
     For futures and perpetuals `strike` is NaN and `cp` is 0; a perpetual has no `expiry_ns` (None).
+    `instance` is the venue's own number of this contract, empty where it gives none: a name may be used again.
     """
 
     venue: str
@@ -50,6 +51,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     tick_size: float
     tick_steps: tuple[TickStep, ...] = ()
     state: str = "open"
+    instance: str = ""
 
     def tick_at(self, price: float) -> float:
         """The price step that applies at `price`."""
@@ -58,6 +60,10 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
             if price >= step.above_price:
                 tick = step.tick_size
         return tick
+
+    def is_another_than(self, other: Instrument) -> bool:
+        """Whether the two are different contracts under one name, by the venue's own numbers."""
+        return bool(self.instance and other.instance) and self.instance != other.instance
 
     @property
     def slice_key(self) -> SliceKey | None:

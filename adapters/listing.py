@@ -52,6 +52,11 @@ class Listing:
         """On a new connection everything is announced again as it is met."""
         self._announced.clear()
 
+    def replaced(self, definition: Instrument, now: Instant) -> list[InstrumentExpired]:
+        """Asked before `learn`: where the venue gives a name to another contract, what had it so far is gone."""
+        old = self._known.get(definition.name)
+        return self.remove([old.name], now) if old is not None and definition.is_another_than(old) else []
+
     def learn(self, definition: Instrument, now: Instant) -> InstrumentListed | InstrumentChanged | None:
         """The venue says that `definition` is listed. Gives the news in that, if any; the caller asks `full` first."""
         name = definition.name

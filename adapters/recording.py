@@ -3,12 +3,13 @@
 Our own format is append-only and needs no footer, so that a killed process loses what was not yet flushed and no more:
 
     file    = "VOLSTRM" version record*
-    record  = sync length crc kind wall_ns mono_ns payload        little-endian; crc32 of all but sync and crc
-    block   = a record whose payload is zstd of further records   (`compress=True`)
+    record  = sync length crc kind connection wall_ns mono_ns payload   little-endian; crc32 of all but sync and crc
+    block   = a record whose payload is zstd of further records         (`compress=True`)
+
+Version 1, before a feed could have two connections, had no `connection`; it is read as 0.
 
 A reader stops at a damaged tail and says so in `notes`. Damage in the middle is reported as a `Gap`; reading goes on
-at the next record whose checksum holds. A replay that passes every record to `apply_record` repeats the live run, since
-the feed calls the adapter in just this way.
+at the next record whose checksum holds. `Reenactment` repeats the live run, since the records are the feed's own calls.
 
 Foreign: cryptofeed's lines, `unixtime: {json}` with `<->` for a connection and `<-` for what was sent, and the REST
 answers in a file beside it (`DERIBIT.0` for `DERIBIT.ws.1.0`), which are given as frames.
@@ -22,20 +23,21 @@ import mmap
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Protocol, Self, cast
 
 import msgspec
 
-from pricer.adapters.adapter import Adapter, take_frame
+from pricer.adapters.adapter import Adapter
 from pricer.adapters.events import AnyEvent
+from pricer.adapters.relay import Relay
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import RecordingError
 
 MAGIC = b"VOLSTRM"
-VERSION = 1
+VERSION = 2
 SYNC = b"\xf5\x9aVR"
 # Inside a block another mark: what compression left readable must not pass for a record of a damaged file.
 INNER_SYNC = b"\xf5\x9aIR"
@@ -48,10 +50,18 @@ BLOCK_BYTES = 256 * 2**10
 # Records
 
 
+class Connecting(NamedTuple):
+    """An attempt to connect began. `connection` is the number of the line, here as below."""
+
+    instant: Instant
+    connection: int = 0
+
+
 class Opened(NamedTuple):
     """A connection stands."""
 
     instant: Instant
+    connection: int = 0
 
 
 class Frame(NamedTuple):
@@ -59,12 +69,14 @@ class Frame(NamedTuple):
 
     data: bytes
     instant: Instant
+    connection: int = 0
 
 
 class Timer(NamedTuple):
     """`on_time` was called between two frames."""
 
     instant: Instant
+    connection: int = 0
 
 
 class PriceMark(NamedTuple):
@@ -78,6 +90,7 @@ class Closed(NamedTuple):
 
     instant: Instant
     reason: str
+    connection: int = 0
 
 
 class Gap(NamedTuple):
@@ -87,26 +100,47 @@ class Gap(NamedTuple):
     length: int
 
 
-Record = Opened | Frame | Timer | PriceMark | Closed | Gap
+Record = Connecting | Opened | Frame | Timer | PriceMark | Closed | Gap
+
+
+class Reenactment:
+    """A feed's part, played from its records: the same calls, the same events; what would be sent is dropped.
+
+    `adapter_of(lane)` makes an adapter set up as those of that lane were; there is one lane, 0, unless the recording's
+    meta says otherwise ("lanes").
+    """
+
+    def __init__(self, adapter_of: Callable[[int], Adapter], lanes: int = 1) -> None:
+        self._relays = [Relay(lambda lane=lane: adapter_of(lane)) for lane in range(lanes)]  # type: ignore[misc]
+
+    def apply(self, record: Record) -> list[AnyEvent]:
+        """The events of one record."""
+        if isinstance(record, PriceMark | Gap):
+            return []
+        number = record.connection
+        relay = self._relays[number % len(self._relays)]
+        relay.adapter(number)  # a recording may begin, or go on after damage, in the middle of a connection
+        match record:
+            case Frame(data, instant):
+                events = relay.frame(number, data, instant)
+            case Timer(instant):
+                events = relay.timer(number, instant)
+            case Connecting(instant):
+                return relay.connecting(number, instant)
+            case Opened(instant):
+                relay.opened(number, instant)
+                events = []
+            case Closed(instant, reason):
+                return relay.closed(number, instant, reason)
+        adapter = relay.adapter(number)
+        while adapter.to_send(instant):
+            pass
+        return events
 
 
 def apply_record(adapter: Adapter, record: Record) -> list[AnyEvent]:
-    """The events of one record: the adapter is called as the feed called it; what it would send is dropped."""
-    match record:
-        case Frame(data, instant):
-            events = take_frame(adapter, data, instant)
-        case Timer(instant):
-            events = adapter.on_time(instant)
-        case Opened(instant):
-            adapter.opened(instant)
-            events = []
-        case Closed(instant, reason):
-            return adapter.closed(instant, reason)
-        case PriceMark() | Gap():
-            return []
-    while adapter.to_send(instant):
-        pass
-    return events
+    """The events of one record, for one adapter on one connection."""
+    return Reenactment(lambda lane: adapter).apply(record)
 
 
 class Recording(Protocol):
@@ -131,17 +165,20 @@ def open_recording(path: str | Path) -> Recording:
     if not head:
         raise RecordingError(f"{path}: the file is empty")
     if head.startswith(MAGIC):
-        if head[len(MAGIC) :] != bytes([VERSION]):
-            raise RecordingError(f"{path}: offset {len(MAGIC)}: version {head[len(MAGIC) :].hex()}, not {VERSION:02x}")
-        return _OwnRecording(path)
+        version = head[len(MAGIC)] if len(head) > len(MAGIC) else 0
+        if version not in _BODIES:
+            raise RecordingError(f"{path}: offset {len(MAGIC)}: version {version:02x}, not {VERSION:02x}")
+        return _OwnRecording(path, _BODIES[version])
     return _CryptofeedRecording(path)
 
 
 # Our own format
 
-_META, _FRAME, _PRICE_MARK, _OPENED, _CLOSED, _TIMER, _BLOCK = range(7)
+_META, _FRAME, _PRICE_MARK, _OPENED, _CLOSED, _TIMER, _BLOCK, _CONNECTING = range(8)
 _HEAD = struct.Struct("<4sII")  # sync, length of the payload, crc
-_BODY = struct.Struct("<Bqq")  # kind, wall_ns, mono_ns
+_BODY = struct.Struct("<BIqq")  # kind, connection, wall_ns, mono_ns
+_BODY_1 = struct.Struct("<Bqq")  # version 1: no connection
+_BODIES = {1: _BODY_1, VERSION: _BODY}
 _LENGTH = struct.Struct("<I")
 
 
@@ -170,25 +207,30 @@ class RecordingWriter:
         self._write(MAGIC + bytes([VERSION]) + _encoded(_META, Instant(0, 0), msgspec.json.encode(meta)))
         self.flush()
 
-    def frame(self, data: bytes | str, now: Instant) -> None:
+    def connecting(self, now: Instant, connection: int = 0) -> None:
+        """An attempt to connect began."""
+        self._add(_CONNECTING, now, b"", connection)
+
+    def opened(self, now: Instant, connection: int = 0) -> None:
+        """A connection stands."""
+        self._add(_OPENED, now, b"", connection)
+
+    def frame(self, data: bytes | str, now: Instant, connection: int = 0) -> None:
         """A frame was received."""
-        self._add(_FRAME, now, data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
+        encoded = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+        self._add(_FRAME, now, encoded, connection)
+
+    def timer(self, now: Instant, connection: int = 0) -> None:
+        """`on_time` was called between two frames."""
+        self._add(_TIMER, now, b"", connection)
+
+    def closed(self, now: Instant, reason: str, connection: int = 0) -> None:
+        """The connection is gone, or could not be made."""
+        self._add(_CLOSED, now, reason.encode(), connection)
 
     def price_mark(self, now: Instant) -> None:
         """The engine priced."""
         self._add(_PRICE_MARK, now)
-
-    def opened(self, now: Instant) -> None:
-        """A connection stands."""
-        self._add(_OPENED, now)
-
-    def closed(self, now: Instant, reason: str) -> None:
-        """The connection is gone, or could not be made."""
-        self._add(_CLOSED, now, reason.encode())
-
-    def timer(self, now: Instant) -> None:
-        """`on_time` was called between two frames."""
-        self._add(_TIMER, now)
 
     def flush(self) -> None:
         """Hand everything to the operating system."""
@@ -207,7 +249,7 @@ class RecordingWriter:
             try:
                 self.flush()
             finally:
-                self._file.close()
+                self._close_file()
 
     def __enter__(self) -> Self:
         return self
@@ -217,8 +259,15 @@ class RecordingWriter:
     ) -> None:
         self.close()
 
-    def _add(self, kind: int, now: Instant, payload: bytes = b"") -> None:
-        record = _encoded(kind, now, payload, SYNC if self._compress is None else INNER_SYNC)
+    def _close_file(self) -> None:
+        # Closing writes what a failed flush has left behind, so a full disk is told here once more.
+        try:
+            self._file.close()
+        except OSError as error:
+            raise RecordingError(f"{self.path}: {error.strerror or error}") from error
+
+    def _add(self, kind: int, now: Instant, payload: bytes = b"", connection: int = 0) -> None:
+        record = _encoded(kind, now, payload, SYNC if self._compress is None else INNER_SYNC, connection)
         if self._compress is None:
             self._write(record)
         else:
@@ -237,14 +286,15 @@ class RecordingWriter:
             raise RecordingError(f"{self.path}: {error.strerror or error}") from error
 
 
-def _encoded(kind: int, instant: Instant, payload: bytes, mark: bytes = SYNC) -> bytes:
+def _encoded(kind: int, instant: Instant, payload: bytes, mark: bytes = SYNC, connection: int = 0) -> bytes:
     length = len(payload)
-    rest = _BODY.pack(kind, *instant) + payload
+    rest = _BODY.pack(kind, connection, *instant) + payload
     return _HEAD.pack(mark, length, zlib.crc32(rest, zlib.crc32(_LENGTH.pack(length)))) + rest
 
 
 class _Raw(NamedTuple):
     kind: int
+    connection: int
     instant: Instant
     payload: bytes
     end: int
@@ -253,10 +303,10 @@ class _Raw(NamedTuple):
 Buffer = bytes | mmap.mmap
 
 
-def _record_at(buffer: Buffer, offset: int, mark: bytes = SYNC) -> _Raw | None:
+def _record_at(buffer: Buffer, offset: int, body: struct.Struct, mark: bytes = SYNC) -> _Raw | None:
     """The record that begins at `offset`; None unless it is complete and its checksum holds."""
     body_at = offset + _HEAD.size
-    payload_at = body_at + _BODY.size
+    payload_at = body_at + body.size
     if payload_at > len(buffer):
         return None
     sync, length, crc = _HEAD.unpack_from(buffer, offset)
@@ -265,22 +315,23 @@ def _record_at(buffer: Buffer, offset: int, mark: bytes = SYNC) -> _Raw | None:
         return None
     if zlib.crc32(buffer[body_at:end], zlib.crc32(_LENGTH.pack(length))) != crc:
         return None
-    kind, wall_ns, mono_ns = _BODY.unpack_from(buffer, body_at)
-    return _Raw(kind, Instant(wall_ns, mono_ns), buffer[payload_at:end], end)
+    kind, *connection, wall_ns, mono_ns = body.unpack_from(buffer, body_at)
+    return _Raw(kind, connection[0] if connection else 0, Instant(wall_ns, mono_ns), buffer[payload_at:end], end)
 
 
-def _next_record(buffer: Buffer, offset: int) -> int | None:
+def _next_record(buffer: Buffer, offset: int, body: struct.Struct) -> int | None:
     """Where the first sound record after `offset` begins."""
     while (offset := buffer.find(SYNC, offset + 1)) >= 0:
-        if _record_at(buffer, offset) is not None:
+        if _record_at(buffer, offset, body) is not None:
             return offset
     return None
 
 
 class _OwnRecording:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, body: struct.Struct) -> None:
         self.path = path
         self.notes: list[str] = []
+        self._body = body
         self.meta: Mapping[str, Any] = self._read_meta()
 
     def __iter__(self) -> Iterator[Record]:
@@ -290,7 +341,7 @@ class _OwnRecording:
 
     def _read_meta(self) -> Mapping[str, Any]:
         with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-            raw = _record_at(buffer, len(MAGIC) + 1)
+            raw = _record_at(buffer, len(MAGIC) + 1, self._body)
         meta = msgspec.json.decode(raw.payload) if raw is not None and raw.kind == _META else None
         if not isinstance(meta, dict):
             raise RecordingError(f"{self.path}: offset {len(MAGIC) + 1}: the description of the recording is damaged")
@@ -298,12 +349,12 @@ class _OwnRecording:
 
     def _records(self, buffer: Buffer, offset: int) -> Iterator[Record]:
         while offset < len(buffer):
-            raw = _record_at(buffer, offset)
+            raw = _record_at(buffer, offset, self._body)
             if raw is not None:
                 yield from self._decoded(raw, offset)
                 offset = raw.end
                 continue
-            sound = _next_record(buffer, offset)
+            sound = _next_record(buffer, offset, self._body)
             lost = (len(buffer) if sound is None else sound) - offset
             if sound is None:
                 self.notes.append(f"{self.path}: offset {offset}: cut here; the last {lost} bytes are no whole record")
@@ -314,15 +365,17 @@ class _OwnRecording:
 
     def _decoded(self, raw: _Raw, offset: int) -> Iterator[Record]:
         if raw.kind == _FRAME:
-            yield Frame(raw.payload, raw.instant)
+            yield Frame(raw.payload, raw.instant, raw.connection)
         elif raw.kind == _PRICE_MARK:
             yield PriceMark(raw.instant)
         elif raw.kind == _TIMER:
-            yield Timer(raw.instant)
+            yield Timer(raw.instant, raw.connection)
         elif raw.kind == _OPENED:
-            yield Opened(raw.instant)
+            yield Opened(raw.instant, raw.connection)
         elif raw.kind == _CLOSED:
-            yield Closed(raw.instant, raw.payload.decode(errors="replace"))
+            yield Closed(raw.instant, raw.payload.decode(errors="replace"), raw.connection)
+        elif raw.kind == _CONNECTING:
+            yield Connecting(raw.instant, raw.connection)
         elif raw.kind == _BLOCK:
             yield from self._block(raw.payload, offset)
         elif raw.kind != _META:
@@ -340,7 +393,7 @@ class _OwnRecording:
             raise RecordingError(f"{self.path}: offset {offset}: {error}") from error
         place = 0
         while place < len(inner):
-            raw = _record_at(inner, place, INNER_SYNC)
+            raw = _record_at(inner, place, self._body, INNER_SYNC)
             if raw is None or raw.kind == _BLOCK:
                 raise RecordingError(f"{self.path}: offset {offset}: the block is damaged at its byte {place}")
             yield from self._decoded(raw, offset)

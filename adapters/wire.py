@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -17,6 +17,9 @@ NAN = math.nan
 
 Note = Callable[[str], None]
 """Told of each oddity by a short name out of a bounded set."""
+
+# What a sequence number may be: 64 bits, as everywhere else. One of a thousand digits would make all later ones old.
+Sequence64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 # Everything msgspec raises on hostile input: malformed or mistyped JSON, nesting beyond the stack, broken UTF-8.
 DECODE_ERRORS = (msgspec.DecodeError, RecursionError, UnicodeError)

@@ -9,13 +9,22 @@ import json
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from pricer.config import PREFIX, Section, Settings
 
 PAGE = Path(__file__).with_suffix(".md")
 BEGIN = "<!-- from here to the end: python docs/configuration.py -->\n"
-TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text", str | None: "text"}
+TYPES = {
+    bool: "true or false",
+    int: "whole number",
+    int | None: "whole number",
+    float: "number",
+    str: "text",
+    str | None: "text",
+}
+TYPES[SecretStr | None] = "text, never shown"
 BOUNDS = (("gt", "> "), ("ge", "≥ "), ("lt", "< "), ("le", "≤ "))
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pricer.bsm as bsm
     import pricer.digital as digital
     import pricer.displaced as displaced
+    from pricer.adapters.deribit import Credentials
     from pricer.clock import Clock, Instant, ManualClock, SystemClock
     from pricer.conventions import GreekConvention, Reason, Status, ttm_years
     from pricer.engine import Engine, EngineSettings
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 # Where each public name lives. A module stands under its own name.
 _HOMES = {
+    "pricer.adapters.deribit": ("Credentials",),
     "pricer.american": ("american",),
     "pricer.bachelier": ("bachelier",),
     "pricer.bsm": ("bsm",),
@@ -74,6 +76,7 @@ __all__ = [
     "Clock",
     "ConfigError",
     "ConnectError",
+    "Credentials",
     "Engine",
     "EngineSettings",
     "GreekConvention",

@@ -26,6 +26,17 @@ from pricer.snapshot import (
 # A quote that stands still while its life shrinks by this share has another volatility in the fifth digit.
 TTM_MOVE = 1e-4
 
+# What a new quote settles of its row, by being there.
+RENEWED = int(
+    Reason.RESYNCING
+    | Reason.NOT_TRADING
+    | Reason.FORWARD_IMPLIED
+    | Reason.JUMP_UNCONFIRMED
+    | Reason.BOOK_GAP
+    | Reason.CHECKSUM_FAIL
+    | Reason.CROSSED
+)
+
 BID, ASK, IV = FIELD_INDEX["bid"], FIELD_INDEX["ask"], FIELD_INDEX["iv"]
 BID_IV, ASK_IV, MID_IV = (FIELD_INDEX[name] for name in QUOTE_IV_FIELDS)
 BID_SIZE, ASK_SIZE = FIELD_INDEX["bid_size"], FIELD_INDEX["ask_size"]
@@ -72,7 +83,8 @@ class ChainSlice:
 
     `values`, `status` and `reasons` are laid out as in `SliceBlock`. `quote_forward` and `quote_ttm` belong to the
     instant of each row's quote; where the venue gives no forward, `implied_forward` (NaN where there is none) stands
-    in. `flags` are reasons that concern a whole row: RESYNCING, NOT_TRADING, FORWARD_IMPLIED.
+    in. `flags` are reasons that concern a whole row: RESYNCING, NOT_TRADING, FORWARD_IMPLIED, what became of its book,
+    and JUMP_UNCONFIRMED where the quote came with a forward that is not believed and was given the one before.
     """
 
     def __init__(self, key: SliceKey, instruments: Iterable[Instrument]) -> None:
@@ -91,10 +103,13 @@ class ChainSlice:
         self.quote_mono_ns = np.full(n, NO_TIME, np.int64)
         self.quote_received_ns = np.full(n, NO_TIME, np.int64)
         self.quote_exchange_ns = np.full(n, NO_TIME, np.int64)
+        self.from_book = np.zeros(n, np.bool_)  # the row's quote came from an order book
         self.flags = np.array([_flags_of(instrument.state) for instrument in ordered], np.uint64)
         self.tick = self.definition.tick_size.copy()
         self._tick_steps = _steps(ordered, n)
         self.confirmed = False  # a message came since the last block was made
+        self.doubtful = False  # some row may be JUMP_UNCONFIRMED
+        self.special = False  # some row may be locked, or flagged with what the rating kernel does not know
         self._is_dirty = np.zeros(n, np.bool_)
         self._dirty = np.empty(n, np.int64)
         self._dirty_count = 0
@@ -126,13 +141,14 @@ class ChainSlice:
         self._is_dirty[self.dirty_rows] = False
         self._dirty_count = 0
 
-    def store_quote(self, row: int, quote: OptionQuote) -> bool:
-        """Put a quote into its row; False where the row already holds a newer one.
+    def store_quote(self, row: int, quote: OptionQuote, forward: float, doubtful: bool = False) -> bool:
+        """Put a quote into its row, with the forward of its instant; False where the row already holds a newer one.
 
-        The row is dirty only where a number changed: a quote that is re-sent unchanged proves that its channel lives.
+        `doubtful`: it came with another forward, that is not believed yet. The row is dirty only where a number
+        changed: a quote that is re-sent unchanged proves that its channel lives.
         """
         received = quote.received
-        forward, implied = quote.forward, 0
+        implied = 0
         if not 0.0 < forward < math.inf:
             forward = self.implied_forward
             implied = 0 if math.isnan(forward) else int(Reason.FORWARD_IMPLIED)
@@ -145,9 +161,14 @@ class ChainSlice:
         self.quote_mono_ns[row] = received.mono_ns
         self.quote_received_ns[row] = received.wall_ns
         self.quote_exchange_ns[row] = exchange_ns
-        renewed = int(Reason.RESYNCING | Reason.NOT_TRADING | Reason.FORWARD_IMPLIED)
-        flags = int(self.flags[row]) & ~renewed | _flags_of(quote.state) | implied
+        self.from_book[row] = quote.source == "book"
+        flags = int(self.flags[row]) & ~RENEWED | _flags_of(quote.state) | implied
+        if doubtful:
+            self.doubtful = self.special = True
+            flags |= Reason.JUMP_UNCONFIRMED.value
         bid, ask = _number(quote.bid), _number(quote.ask)
+        if bid == ask:
+            self.special = True
         changed = (
             _differs(self.values[BID, row], bid)
             or _differs(self.values[ASK, row], ask)
@@ -181,6 +202,22 @@ class ChainSlice:
         self.quote_forward[rows] = forward
         self.flags[rows] |= implied
 
+    def take_forward(self, forward: float) -> None:
+        """Give a forward that the venue has, now that it is known, to the quotes that came before it."""
+        self.implied_forward = math.nan
+        rows = np.flatnonzero(np.isnan(self.quote_forward) & (self.quote_mono_ns != NO_TIME))
+        if rows.size:
+            self.quote_forward[rows] = forward
+            self.touch_all(rows)
+
+    def settle_jump(self, forward: float) -> None:
+        """The forward is believed again, the new one or the old: quotes that came in doubt are quotes at this one."""
+        self.doubtful = False
+        rows = np.flatnonzero(self.flags & np.uint64(Reason.JUMP_UNCONFIRMED))
+        self.quote_forward[rows] = forward
+        self.flags[rows] &= ~np.uint64(Reason.JUMP_UNCONFIRMED)
+        self.touch_all(rows)
+
     def store_mark(self, row: int, mark: VenueMark) -> None:
         """Put the venue's own mark beside our numbers; nothing of ours depends on it."""
         self.confirmed = True
@@ -199,6 +236,7 @@ class ChainSlice:
     def flag(self, row: int, reason: Reason) -> None:
         """Set a row-wide reason; it stays until the next quote of the row."""
         self.flags[row] |= np.uint64(reason)
+        self.special = True
         self.touch(row)
 
     def set_state(self, name: str, state: str) -> None:
@@ -208,9 +246,14 @@ class ChainSlice:
             self.flags[row] = int(self.flags[row]) & ~int(Reason.NOT_TRADING) | _flags_of(state)
             self.touch(row)
 
-    def suspect(self) -> None:
-        """The connection is gone: every quote is RESYNCING until its next message, or until it is too old anyway."""
+    def suspect(self, rows: NDArray[np.int64] | None = None) -> None:
+        """The connection of these rows (all, by default) is gone: RESYNCING until their next messages.
+
+        Or until they are too old anyway.
+        """
         quoted = np.flatnonzero(self.quote_mono_ns != NO_TIME)
+        if rows is not None:
+            quoted = np.intersect1d(quoted, rows)
         self.flags[quoted] |= np.uint64(Reason.RESYNCING)
         self.touch_all(quoted)
 
@@ -232,9 +275,12 @@ class ChainSlice:
         self.flags |= np.uint64(Reason.EXPIRED)
 
     def rebuilt(self, instruments: Iterable[Instrument]) -> ChainSlice:
-        """The same slice with another list of instruments; rows that stay keep all they hold."""
+        """The same slice with another list of instruments; rows that stay keep all they hold.
+
+        A name that has come to stand for another contract keeps nothing: that would be another contract's quote.
+        """
         new = ChainSlice(self.key, instruments)
-        kept = [name for name in new.definition.names if name in self.definition.rows]
+        kept = [name for name in new.definition.names if self._is_same_contract(name, new.definition)]
         to = np.array([new.definition.rows[name] for name in kept], np.int64)
         source = np.array([self.definition.rows[name] for name in kept], np.int64)
         for name in ("values", "status", "reasons", "kernel_status"):
@@ -245,13 +291,23 @@ class ChainSlice:
             "quote_mono_ns",
             "quote_received_ns",
             "quote_exchange_ns",
+            "from_book",
             "flags",
             "tick",
         ):
             getattr(new, name)[to] = getattr(self, name)[source]
-        new.implied_forward = self.implied_forward
+        new.implied_forward, new.doubtful, new.special = self.implied_forward, self.doubtful, self.special
         new.touch_all(np.arange(len(new), dtype=np.int64))
         return new
+
+    def _is_same_contract(self, name: str, new: SliceDefinition) -> bool:
+        old, row = self.definition, self.definition.rows.get(name)
+        if row is None:
+            return False
+        at = new.rows[name]
+        return all(
+            getattr(old, column)[row] == getattr(new, column)[at] for column in ("strike", "cp", "contract_size")
+        )
 
 
 def _flags_of(state: str) -> int:

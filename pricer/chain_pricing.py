@@ -6,6 +6,7 @@ Quote numbers are made for the rows whose quote changed, model numbers for the w
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pricer.chain import ASK, BID, IV, MID_IV, ChainSlice
 from pricer.conventions import Dynamics, Reason, Status
@@ -16,6 +17,11 @@ from pricer.surfaces.follow import follow_smile
 from pricer.surfaces.slices import SurfaceSlice
 
 MID_PAIR = STATUS_PAIRS.index("mid_iv")
+SIDES = (0, 1)
+
+# Flags of a row that the rating kernel does not know; those of a lost book come with RESYNCING, which it does.
+_DOUBT = np.uint64(Reason.JUMP_UNCONFIRMED)
+_NAMED = np.uint64(Reason.JUMP_UNCONFIRMED | Reason.BOOK_GAP | Reason.CHECKSUM_FAIL | Reason.CROSSED)
 
 
 def price_quotes(chain: ChainSlice, oldest_ns: int, wide_iv: float) -> int:
@@ -57,8 +63,26 @@ def price_quotes(chain: ChainSlice, oldest_ns: int, wide_iv: float) -> int:
         chain.status,
         chain.reasons,
     )
+    if chain.special:
+        _rate_flags(chain, rows)
     chain.clean()
     return searched
+
+
+def _rate_flags(chain: ChainSlice, rows: NDArray[np.int64]) -> None:
+    """What the rows' flags add to their quote volatilities; in a locked market no side is better than the mid."""
+    flags = chain.flags[rows] & _NAMED
+    if flags.any():
+        doubtful = np.where(flags & _DOUBT, np.uint8(Status.DEGRADED), np.uint8(Status.OK))
+        for pair in range(ROW_PAIR):
+            chain.status[pair, rows] = np.maximum(chain.status[pair, rows], doubtful)
+            chain.reasons[pair, rows] |= flags
+    locked = rows[chain.values[BID, rows] == chain.values[ASK, rows]]
+    if locked.size:
+        for side in SIDES:
+            chain.status[side, locked] = np.maximum(chain.status[side, locked], np.uint8(Status.DEGRADED))
+            chain.reasons[side, locked] |= np.uint64(Reason.LOCKED)
+    chain.special = bool((chain.flags & _NAMED).any() or (chain.values[BID] == chain.values[ASK]).any())
 
 
 def price_model(

@@ -306,6 +306,15 @@ Headless = Annotated[
 Seed = Annotated[
     int, option("--seed", parse=whole, metavar="N", help="The embedded market's: the same seed gives the same market.")
 ]
+Chaos = Annotated[
+    int | None,
+    option(
+        "--chaos",
+        parse=whole,
+        metavar="SEED",
+        help="Put the market under random faults; the same seed, the same faults.",
+    ),
+]
 Underlyings = Annotated[
     str | None, typer.Option("--underlying", metavar="NAMES", help="What to price: BTC, or BTC,BTC_USDC.")
 ]
@@ -324,6 +333,7 @@ def demo(
     duration: Duration = None,
     headless: Headless = False,
     seed: Seed = 7,
+    chaos: Chaos = None,
     underlying: Underlyings = None,
 ) -> None:
     """All of it on this machine: an embedded market, the pricer, the sidecar, and the live chain in the terminal."""
@@ -332,7 +342,7 @@ def demo(
     names = underlying_list(underlying) or ("BTC",)
     settings = Settings.load(server={"port": port}, feed={"underlyings": names, "venue": "deribit", "url": None})
     _known_to_the_market(settings.feed.underlyings)
-    _run(lambda launch, plan: launch.demo(plan, seed), settings, headless=headless, duration=duration)
+    _run(lambda launch, plan: launch.demo(plan, seed), settings, headless=headless, duration=duration, chaos=chaos)
 
 
 @app.command(epilog="Example:  volstream serve --venue deribit --underlying BTC,ETH --port 9000")
@@ -416,6 +426,11 @@ def simulate(
     ] = 9100,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     seed: Seed = 7,
+    chaos: Chaos = None,
+    faults: Annotated[
+        Path | None,
+        typer.Option("--faults", metavar="FILE", help="A script of faults, JSON or TOML: docs/simulator.md."),
+    ] = None,
     child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> None:
     """The embedded venue alone, for any client: REST and WebSocket on one port, as the real one."""
@@ -425,7 +440,8 @@ def simulate(
         text = json.dumps({"url": url, "http_url": http_url}) if child else f"WebSocket  {url}\nREST       {http_url}"
         print(text, flush=True)
 
-    asyncio.run(launch.simulate(venue, port, host, seed, announce, child=child))
+    faulty = launch.Faulty(chaos or 0, faults) if chaos is not None or faults is not None else None
+    asyncio.run(launch.simulate(venue, port, host, seed, announce, child=child, faulty=faulty))
 
 
 @app.command(epilog="Example:  volstream replay recording.vsr --underlying BTC --csv > chain.csv")
@@ -461,7 +477,14 @@ def replay(
         sys.stdout.write(found.as_json() if as_json else found.as_text())
 
 
-def _run(start: Callable[[Any, Any], Any], settings: Any, *, headless: bool, duration: float | None) -> None:
+def _run(
+    start: Callable[[Any, Any], Any],
+    settings: Any,
+    *,
+    headless: bool,
+    duration: float | None,
+    chaos: int | None = None,
+) -> None:
     from pricer import launch
     from pricer.terminal import Selection
 
@@ -471,7 +494,7 @@ def _run(start: Callable[[Any, Any], Any], settings: Any, *, headless: bool, dur
 
     console = _console()
     screen = console.is_terminal and not headless
-    plan = launch.Plan(settings, console, screen, Selection(), duration, started)
+    plan = launch.Plan(settings, console, screen, Selection(), duration, started, chaos)
     with launch.logging_beside(screen):
         asyncio.run(start(launch, plan))
 

@@ -23,6 +23,14 @@ class Instant(NamedTuple):
         return Instant(self.wall_ns + ns, self.mono_ns + ns)
 
 
+# CLOCK_MONOTONIC stands still while Linux sleeps; Darwin's does not, unlike `time.monotonic_ns` there.
+_STEADY: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+
+def _steady_ns() -> int:
+    return time.monotonic_ns() if _STEADY is None else time.clock_gettime_ns(_STEADY)
+
+
 class Clock(Protocol):
     """Where time comes from."""
 
@@ -30,10 +38,13 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The operating system's clocks."""
+    """The operating system's clocks. The monotonic one counts the time that the machine sleeps, where one does.
+
+    Otherwise everything would be as fresh after a night as before it.
+    """
 
     def now(self) -> Instant:
-        return Instant(time.time_ns(), time.monotonic_ns())
+        return Instant(time.time_ns(), _steady_ns())
 
 
 EPOCH = Instant(0, 0)

@@ -15,9 +15,19 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
@@ -25,10 +35,12 @@ from pricer.conventions import Dynamics
 from pricer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pricer.adapters.deribit import Credentials
     from pricer.engine import EngineSettings
 
 PREFIX = "VOLSTREAM_"
 MIB = 1024 * 1024
+HIDDEN = "***"
 
 
 def _split(value: Any) -> Any:
@@ -42,7 +54,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 class Section(BaseModel):
     """A table of the file. Values may come as text from the environment; nothing else is converted silently."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class FeedSection(Section):
@@ -57,6 +69,46 @@ class FeedSection(Section):
         pattern=r"^wss?://[^\s/]+",
         description="The venue's WebSocket address; by default the venue's own. The embedded market has one, too.",
     )
+    transport: Literal["websockets", "picows"] = Field(
+        "websockets", description="The WebSocket library; picows, of the extra [fast], costs less per frame."
+    )
+    ca_file: str | None = Field(
+        None, min_length=1, description="Authorities to verify certificates against (PEM); by default the system's."
+    )
+    proxy: str = Field(
+        "environment",
+        repr=False,
+        description="An HTTP proxy's address; `environment` obeys HTTPS_PROXY, HTTP_PROXY, NO_PROXY; empty is none.",
+    )
+    compression: bool = Field(False, description="Offer the venue to compress (permessage-deflate).")
+    connections: int = Field(1, ge=1, le=32, description="Over so many connections the options are spread.")
+    strikes: int | None = Field(
+        None, ge=1, description="So many strikes on each side of the money, rolling with it; by default all."
+    )
+    expiries: int | None = Field(None, ge=1, description="The nearest so many expiries; by default all.")
+    client_id: str | None = Field(
+        None, min_length=1, description="The name of a key of yours at the venue, to read the account with."
+    )
+    client_secret: SecretStr | None = Field(
+        None, min_length=1, description="Its secret; in the environment, or in a file that only you can read."
+    )
+    login: Literal["credentials", "signature"] = Field(
+        "credentials", description="Send the secret to the venue, or sign with it, which needs a right clock."
+    )
+
+    @model_validator(mode="after")
+    def _whole_key(self) -> Self:
+        if (self.client_id is None) != (self.client_secret is None):
+            raise ValueError("client_id and client_secret must both be given, or neither")
+        return self
+
+    def credentials(self) -> Credentials | None:
+        """The key of the account, where one is given."""
+        from pricer.adapters.deribit import Credentials
+
+        if self.client_id is None or self.client_secret is None:
+            return None
+        return Credentials(self.client_id, self.client_secret.get_secret_value(), self.login)
 
 
 class EngineSection(Section):
@@ -74,6 +126,21 @@ class EngineSection(Section):
     wide_spread_iv: float = Field(0.25, gt=0, description="A bid-ask wider than this volatility makes a mid DEGRADED.")
     parity_gap: float = Field(
         3e-4, gt=0, lt=1, description="A forward so much (relative) off its options' put-call parity is DEGRADED."
+    )
+    freeze_move: float = Field(
+        5e-4, gt=0, lt=1, description="An index or forward that is repeated while others move so much is STALE."
+    )
+    jump_floor: float = Field(
+        0.01, gt=0, lt=1, description="A relative move of an index or forward below this is never doubted."
+    )
+    jump_sigmas: float = Field(
+        10.0, ge=0, le=1000, description="One above it is, beyond so many standard deviations of the elapsed time."
+    )
+    jump_confirm_s: float = Field(
+        1.0, gt=0, le=60, description="A doubted price that stands so long is taken, though nothing else confirms it."
+    )
+    mark_divergence_iv: float = Field(
+        0.05, gt=0, description="A mark volatility of the venue that stays this far from ours raises an alarm."
     )
     surface_half_life: float = Field(
         0.0, ge=0, le=3600, description="Seconds in which half of a move of the fits is published; 0 smooths nothing."
@@ -138,7 +205,9 @@ class ServerSection(Section):
 class Settings(BaseSettings):
     """All settings. `Settings()` is the defaults; `Settings.load()` reads the file and the environment, too."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__")
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__", hide_input_in_errors=True
+    )
 
     feed: FeedSection = FeedSection()
     engine: EngineSection = EngineSection()
@@ -184,6 +253,11 @@ class Settings(BaseSettings):
             forward_move=limits.forward_move,
             wide_spread_iv=limits.wide_spread_iv,
             parity_gap=limits.parity_gap,
+            freeze_move=limits.freeze_move,
+            jump_floor=limits.jump_floor,
+            jump_sigmas=limits.jump_sigmas,
+            jump_confirm_ns=_ns(limits.jump_confirm_s),
+            mark_divergence_iv=limits.mark_divergence_iv,
             surface_half_life=limits.surface_half_life,
             dynamics=limits.dynamics,
         )
@@ -216,13 +290,27 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(error: ValidationError) -> list[str]:
-    """Each fault of a validation as `section.key: what is wrong (got value)`."""
+    """Each fault of a validation as `section.key: what is wrong (got value)`, with stars for what may be secret."""
     lines = []
     for fault in error.errors(include_url=False):
         path = ".".join(str(part) for part in fault["loc"]) or "settings"
         what = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-        lines.append(f"{path}: {what} (got {fault['input']!r})")
+        lines.append(f"{path}: {what} (got {_shown(path, fault['input'])!r})")
     return lines
+
+
+def _shown(path: str, value: Any) -> Any:
+    """A value as a message may quote it: text under an unknown key may be a secret under a misspelt one."""
+    if path in ("feed.client_secret", "feed.proxy"):
+        return HIDDEN
+    section, _, key = path.partition(".")
+    table = Settings.model_fields.get(section)
+    known = table is not None and (not key or key in getattr(table.annotation, "model_fields", {}))
+    if isinstance(value, Mapping):
+        return {name: _shown(f"{path}.{name}", inner) for name, inner in value.items()}
+    if isinstance(value, int | float | Section) or value is None:
+        return value
+    return value if known else HIDDEN
 
 
 def _read(path: str | Path | None) -> dict[str, Any]:

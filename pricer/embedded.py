@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from pricer.errors import VolstreamError
@@ -31,10 +31,19 @@ class MarketProcess:
     watching: asyncio.Task[None]
 
 
+Announce = Callable[[str], None]
+
+
 @contextlib.asynccontextmanager
-async def market_process(venue: str, seed: int) -> AsyncIterator[MarketProcess]:
-    """Start the embedded market, end it with the block; a `VolstreamError` has its last words if it does not start."""
-    command = ("simulate", "--child", "--venue", venue, "--port", "0", "--seed", str(seed))
+async def market_process(
+    venue: str, seed: int, chaos: int | None = None, announce: Announce | None = None
+) -> AsyncIterator[MarketProcess]:
+    """Start the embedded market, end it with the block; a `VolstreamError` has its last words if it does not start.
+
+    With `chaos`, a seed, it is under faults, of each of which `announce` gets a line as it begins and as it ends.
+    """
+    faults = () if chaos is None else ("--chaos", str(chaos))
+    command = ("simulate", "--child", "--venue", venue, "--port", "0", "--seed", str(seed), *faults)
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -48,13 +57,14 @@ async def market_process(venue: str, seed: int) -> AsyncIterator[MarketProcess]:
     )
     last_words: deque[str] = deque(maxlen=20)
     listening = asyncio.create_task(_listen(child, last_words), name="market-stderr")
-    watching = None
+    watching = hearing = None
     try:
         addresses = await _addresses(child, listening, last_words)
         watching = asyncio.create_task(_watch(child, listening, last_words), name="market-watch")
+        hearing = asyncio.create_task(_hear(child, announce), name="market-stdout")
         yield MarketProcess(addresses["url"], addresses["http_url"], child.pid, watching)
     finally:
-        for task in (watching, listening):
+        for task in (watching, hearing, listening):
             if task is not None:
                 task.cancel()
         await _end(child)
@@ -93,6 +103,14 @@ async def _ended(
     await asyncio.wait({listening}, timeout=1.0)
     said = f": {last_words[-1]}" if last_words else ""
     return VolstreamError(f"the embedded market ended by itself with code {code}{said}")
+
+
+async def _hear(child: asyncio.subprocess.Process, announce: Announce | None) -> None:
+    """Each further line of its standard output is an announcement."""
+    assert child.stdout is not None
+    while line := await child.stdout.readline():
+        if announce is not None:
+            announce(line.decode(errors="replace").strip())
 
 
 async def _listen(child: asyncio.subprocess.Process, last_words: deque[str]) -> None:

@@ -15,40 +15,65 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pricer.account import AccountKeeper
 from pricer.adapters.events import (
+    AccountStatus,
     AnyEvent,
+    BookDepth,
+    BookLost,
+    ChannelAlarm,
+    DeliveryPrice,
     FeedStatus,
+    Fill,
     InstrumentChanged,
     InstrumentExpired,
     InstrumentListed,
     OptionQuote,
+    Order,
+    Portfolio,
+    Position,
     SubscriptionRejected,
+    Trade,
     UnderlyingPrice,
+    VenueClock,
     VenueMark,
+    VenueState,
+    VolatilityIndex,
 )
 from pricer.adapters.instruments import Instrument, SliceKey
-from pricer.chain import ChainSlice
+from pricer.alarms import Alarms
+from pricer.blocks import Stamp, confirm_block, make_block
 from pricer.chain_pricing import price_model, price_quotes
 from pricer.clock import Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, NO_TIME, Dynamics, GreekConvention, Reason, Status, ttm_years
 from pricer.errors import ConfigError
-from pricer.fitting import SliceChange, SurfaceKeeper
-from pricer.parity import ParityMonitor, ParityTracker
-from pricer.snapshot import FeedHealth, SliceBlock, SliceDefinition, Snapshot, UnderlyingValue
+from pricer.fitting import SliceChange
+from pricer.jump_guard import JumpLimits
+from pricer.market_state import FAR_FUTURE, Expiry, Family, Limits, parity_name
+from pricer.snapshot import SliceBlock, SliceDefinition, Snapshot, UnderlyingValue
 from pricer.surfaces.dynamics import checked
 from pricer.surfaces.slices import SurfaceSlice
 from pricer.surfaces.svi import SviSmile
-from pricer.underlying import ForwardTracker, IndexTracker, PerpetualTracker
+from pricer.venue_health import FINE, VenueWatch, Verdict, in_words
 
 log = logging.getLogger("pricer.engine")
 
-FAR_FUTURE = 2**63 - 1
+# Prices of underlyings are looked at this often, and at each pricing while one of them is in doubt.
+EXAMINE_EVERY_NS = 50_000_000
 # An expired slice stays visible this long, frozen and marked, so that every consumer sees why it went.
 EXPIRED_STAYS_NS = 10_000_000_000
 # Unchanged prices of the underlying renew the ages of a block that nothing else touches this often.
 CONFIRM_EVERY_NS = 50_000_000
+
+
+# What a lost book says of the quote that came from it.
+BOOK_REASONS = {
+    "gap": Reason.BOOK_GAP,
+    "checksum": Reason.CHECKSUM_FAIL,
+    "crossed": Reason.CROSSED,
+    "session": NO_REASON,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +86,11 @@ class EngineSettings:
     `settlement_window_ns`: before expiry the payoff is an average of the index, which Black-76 does not know.
     `wide_spread_iv`: a bid-ask wider than this volatility makes the mid DEGRADED.
     `parity_gap`: a venue's forward further (as a share of it) than this from put-call parity is DEGRADED.
+    `freeze_move`: an index or forward that is repeated for longer than `forward_max_age_ns` while another price of its
+    market makes this relative move is frozen, and STALE.
+    `jump_floor`, `jump_sigmas`, `jump_confirm_ns`: a relative move of more than the first, and of more than so many
+    standard deviations of the elapsed time, is not believed before another price confirms it or it has stood so long.
+    `mark_divergence_iv`: a venue's mark volatility that stays this far from ours is counted and logged.
     `surface_half_life`: seconds in which the published surface has made half of its way to the fitted one; 0 is off.
     `dynamics`: how a strike's volatility moves with the market, for the published Greeks (an unknown one: ValueError).
     """
@@ -74,6 +104,11 @@ class EngineSettings:
     forward_move: float = 1e-5
     wide_spread_iv: float = 0.25
     parity_gap: float = 3e-4
+    freeze_move: float = 5e-4
+    jump_floor: float = 0.01
+    jump_sigmas: float = 10.0
+    jump_confirm_ns: int = 1_000_000_000
+    mark_divergence_iv: float = 0.05
     surface_half_life: float = 0.0
     dynamics: Dynamics = "sticky_strike"
 
@@ -84,40 +119,15 @@ class EngineSettings:
 DEFAULT_SETTINGS = EngineSettings()
 
 
-class _Family:
-    """What the options of one (venue, price index) share."""
-
-    def __init__(self, settings: EngineSettings) -> None:
-        self.index = IndexTracker()
-        self.perpetual = PerpetualTracker()
-        self.keeper = SurfaceKeeper(settings.last_good_ns, settings.surface_half_life)
-
-
-class _Expiry:
-    """One slice at work: its columns, its forward, and the block that was last published."""
-
-    def __init__(self, key: SliceKey, family: _Family, first: Instrument) -> None:
-        self.key = key
-        self.family = family
-        self.instruments: dict[str, Instrument] = {}
-        self.relisted = False
-        self.expired = False  # for ever, also where the wall clock steps back
-        self.chain = ChainSlice(key, [first])
-        self.forward = ForwardTracker()
-        self.parity = ParityTracker()
-        self.monitor = ParityMonitor()
-        self.block: SliceBlock | None = None
-        self.rating: tuple[Status, Reason] | None = None
-        self.fresh_until = FAR_FUTURE
-
-
 class _Work(NamedTuple):
     """One living slice during one `price`."""
 
-    expiry: _Expiry
+    expiry: Expiry
     forward: UnderlyingValue
     ttm: float
     quotes_changed: bool
+    quotes: Verdict  # what the venue's condition does to quotes, and to model numbers
+    models: Verdict
 
 
 class Engine:
@@ -133,13 +143,23 @@ class Engine:
         self.counters: Counter[str] = Counter()
         self._clock = clock or SystemClock()
         self._convention = GreekConvention(dynamics=settings.dynamics)
-        self._families: dict[tuple[str, str], _Family] = {}
-        self._expiries: dict[SliceKey, _Expiry] = {}
-        self._rows: dict[tuple[str, str], tuple[_Expiry, int]] = {}
-        self._listed: dict[tuple[str, str], _Expiry] = {}
-        self._feeds: dict[tuple[str, str], FeedHealth] = {}
+        self._limits = Limits(
+            settings.last_good_ns,
+            settings.surface_half_life,
+            settings.forward_max_age_ns,
+            settings.freeze_move,
+            JumpLimits(settings.jump_floor, settings.jump_sigmas, settings.jump_confirm_ns),
+        )
+        self._families: dict[tuple[str, str], Family] = {}
+        self._expiries: dict[SliceKey, Expiry] = {}
+        self._rows: dict[tuple[str, str], tuple[Expiry, int]] = {}
+        self._listed: dict[tuple[str, str], Expiry] = {}
+        self._venues: dict[str, VenueWatch] = {}
+        self._account = AccountKeeper(self.counters)
+        self._alarms = Alarms(log)
         self._version = 0
         self._deadline: int | None = None
+        self._examine_due_ns = NO_TIME
         self._handlers = {
             OptionQuote: self._on_quote,
             VenueMark: self._on_mark,
@@ -149,6 +169,17 @@ class Engine:
             InstrumentExpired: self._on_expired,
             SubscriptionRejected: self._on_rejected,
             FeedStatus: self._on_feed,
+            VenueState: self._on_venue_state,
+            VenueClock: self._on_venue_clock,
+            VolatilityIndex: self._on_volatility_index,
+            DeliveryPrice: self._on_delivery_price,
+            BookLost: self._on_book_lost,
+            ChannelAlarm: self._on_alarm,
+            AccountStatus: self._on_account_status,
+            Position: self._account.on_position,
+            Portfolio: self._account.on_portfolio,
+            # Not what prices are made of: books and trades are kept beside the chain (`orderflow`).
+            **dict.fromkeys((Trade, BookDepth, Order, Fill), _pass_over),
         }
 
     def apply(self, event: AnyEvent) -> None:
@@ -158,6 +189,7 @@ class Engine:
     def price(self, now: Instant, informing: Reason = NO_REASON) -> Snapshot:
         """Recompute what changed and publish. `informing` reasons (REPLAY, CONFLATED ...) go with every row."""
         self._relist()
+        self._examine(now)
         works = self._prepare(now)
         self._refit(works, now)
         for work in works:
@@ -170,6 +202,7 @@ class Engine:
         indices = {name: family.index.published(now, limit) for name, family in families.items()}
         perpetuals = {name: family.perpetual.published(now, limit) for name, family in families.items()}
         self._deadline = self._earliest_change(now, [*indices.values(), *perpetuals.values()])
+        slow = self.settings.quote_max_age_ns
         return Snapshot(
             version=self._version,
             computed=now,
@@ -182,10 +215,18 @@ class Engine:
             raw_surfaces={
                 name: family.keeper.raw for name, family in families.items() if family.keeper.raw is not None
             },
-            feeds=tuple(self._feeds.values()),
+            feeds=tuple(feed for watch in self._venues.values() for feed in watch.feeds.values()),
             clock=self._clock,
             reasons=informing,
             convention=self._convention,
+            health={venue: watch.health for venue, watch in sorted(self._venues.items())},
+            volatility_indices={
+                name: family.volatility_index.published(now, slow)
+                for name, family in families.items()
+                if family.volatility_index.received is not None
+            },
+            settlements={name: family.settlement for name, family in families.items() if family.settlement is not None},
+            account=self._account.published(),
         )
 
     def next_deadline(self) -> int | None:
@@ -202,12 +243,23 @@ class Engine:
         if quote.received.wall_ns >= expiry.key.expiry_ns:
             self.counters["quote_after_expiry"] += 1
             return
-        if not expiry.chain.store_quote(row, quote):
+        forward, doubtful = quote.forward, False
+        if not 0.0 < forward < math.inf:
+            forward = self._forward_of_the_instant(expiry, quote.received)
+        elif expiry.forward.is_doubtful(forward, quote.received):
+            forward, doubtful = expiry.forward.value, True
+        if not expiry.chain.store_quote(row, quote, forward, doubtful):
             self.counters["quote_out_of_order"] += 1
             return
+        expiry.family.watch.quoted()
         expiry.family.index.update(quote.index, quote.exchange_ns, quote.received)
         expiry.forward.update(quote.forward, quote.index, quote.exchange_ns, quote.received)
         expiry.fresh_until = min(expiry.fresh_until, quote.received.mono_ns + self.settings.quote_max_age_ns)
+
+    def _forward_of_the_instant(self, expiry: Expiry, received: Instant) -> float:
+        """For a quote that brings none: the fresh one of its expiry, or NaN, for which put-call parity stands in."""
+        known = expiry.published_forward(received, self.settings.forward_max_age_ns, self.settings.quote_max_age_ns)
+        return known.value if known.status < Status.STALE else math.nan
 
     def _on_mark(self, mark: VenueMark) -> None:
         found = self._rows.get((mark.venue, mark.instrument)) or self._find(mark.venue, mark.instrument)
@@ -217,10 +269,25 @@ class Engine:
 
     def _on_underlying(self, price: UnderlyingPrice) -> None:
         family = self._family(price.venue, price.price_index)
+        if price.kind == "future" and price.expiry_ns is not None and price.received.wall_ns >= price.expiry_ns:
+            self.counters["future_after_expiry"] += 1
+            return
         if price.kind == "index":
+            family.watch.priced(price.exchange_ns, price.received)
             family.index.update(price.price, price.exchange_ns, price.received)
         elif price.kind == "perpetual":
-            family.perpetual.store(price)
+            family.watch.quoted()
+            family.store_perpetual(price)
+        elif price.expiry_ns is not None and not family.store_future(price, price.expiry_ns):
+            self.counters["too_many_futures"] += 1
+
+    def _on_volatility_index(self, event: VolatilityIndex) -> None:
+        family = self._family(event.venue, event.price_index)
+        family.volatility_index.update(event.volatility, event.exchange_ns, event.received)
+
+    def _on_delivery_price(self, event: DeliveryPrice) -> None:
+        if 0.0 < event.price < math.inf:
+            self._family(event.venue, event.price_index).settlement = event
 
     def _on_definition(self, event: InstrumentListed | InstrumentChanged) -> None:
         instrument = event.definition
@@ -235,7 +302,7 @@ class Engine:
             self.counters["bad_definition"] += 1
             return
         if expiry is None:
-            expiry = self._expiries[key] = _Expiry(key, self._family(key.venue, key.price_index), instrument)
+            expiry = self._expiries[key] = Expiry(key, self._family(key.venue, key.price_index), instrument)
         before = self._listed.get((instrument.venue, instrument.name))
         if before is not None and before is not expiry:
             self._delist(before, instrument.name)
@@ -257,31 +324,78 @@ class Engine:
             expiry, row = found
             expiry.chain.flag(row, Reason.NOT_TRADING)
 
+    def _on_book_lost(self, event: BookLost) -> None:
+        """Where quotes come from books, the row's last one holds no longer than its book did."""
+        self.counters[f"book_lost.{event.reason}"] += 1
+        found = self._rows.get((event.venue, event.instrument))
+        if found is not None and found[0].chain.from_book[found[1]]:
+            expiry, row = found
+            expiry.chain.flag(row, Reason.RESYNCING | BOOK_REASONS[event.reason])
+
+    def _on_account_status(self, event: AccountStatus) -> None:
+        self._account.on_status(event)
+        if event.state == "refused":
+            text = "%s refuses the login (%s): positions are not known"
+            self._alarms.say("login_refused", event.venue, event.received.mono_ns, text, event.venue, event.reason)
+
+    def _on_alarm(self, event: ChannelAlarm) -> None:
+        self.counters[f"alarm.{event.kind}"] += 1
+        self._alarms.say(
+            event.kind, event.venue, event.received.mono_ns, "%s: the channel %s of %s brings nothing (%s)",
+            event.venue, event.channel, event.connection, event.kind,
+        )  # fmt: skip
+
+    def _on_venue_state(self, event: VenueState) -> None:
+        self._venue(event.venue).state(event)
+
+    def _on_venue_clock(self, event: VenueClock) -> None:
+        self._venue(event.venue).asked(event)
+
     def _on_feed(self, event: FeedStatus) -> None:
-        self._feeds[event.venue, event.connection] = FeedHealth(
-            event.venue, event.connection, event.state, event.reason, event.received
-        )
-        if event.state != "closed":
+        watch = self._venue(event.venue)
+        if not watch.connection(event):
             return
-        for expiry in self._expiries.values():
-            if expiry.key.venue == event.venue:
-                expiry.forward.suspect()
-                expiry.parity.suspect()
-                expiry.family.index.suspect()
-                expiry.family.perpetual.suspect()
+        expiries = [expiry for expiry in self._expiries.values() if expiry.key.venue == event.venue]
+        if event.lost is None:
+            for expiry in expiries:
                 expiry.chain.suspect()
+        else:
+            self._suspect_rows(event.venue, event.lost)
+        if not watch.is_connected:
+            for (venue, _), family in self._families.items():
+                if venue == event.venue:
+                    family.suspect()
+            for expiry in expiries:
+                expiry.suspect_underlying()
+
+    def _suspect_rows(self, venue: str, names: Iterable[str]) -> None:
+        """Only what one connection carried alone; names that are not listed were futures, or have ended."""
+        self._relist()
+        rows: dict[Expiry, list[int]] = {}
+        for name in names:
+            found = self._rows.get((venue, name))
+            if found is not None:
+                rows.setdefault(found[0], []).append(found[1])
+        for expiry, lost in rows.items():
+            expiry.chain.suspect(np.array(lost, np.int64))
 
     # Instruments
 
-    def _family(self, venue: str, price_index: str) -> _Family:
+    def _family(self, venue: str, price_index: str) -> Family:
         key = (venue, price_index)
         if key not in self._families:
             if any(price_index == known for _, known in self._families):
                 raise ConfigError(f"two venues with a price index {price_index!r} need an engine each, not one")
-            self._families[key] = _Family(self.settings)
+            self._families[key] = Family(self._venue(venue), price_index, self._limits)
         return self._families[key]
 
-    def _find(self, venue: str, name: str) -> tuple[_Expiry, int] | None:
+    def _venue(self, venue: str) -> VenueWatch:
+        watch = self._venues.get(venue)
+        if watch is None:
+            watch = self._venues[venue] = VenueWatch(venue)
+        return watch
+
+    def _find(self, venue: str, name: str) -> tuple[Expiry, int] | None:
         """The row of a listed instrument, also where it was listed after the last `price`."""
         if (venue, name) in self._listed:
             self._relist()
@@ -303,71 +417,121 @@ class Engine:
             for name, row in expiry.chain.definition.rows.items():
                 self._rows[expiry.key.venue, name] = (expiry, row)
 
-    def _delist(self, expiry: _Expiry, name: str) -> None:
+    def _delist(self, expiry: Expiry, name: str) -> None:
         """The option leaves its slice before the expiry; its row goes with the next `_relist`."""
         self._listed.pop((expiry.key.venue, name), None)
         expiry.instruments.pop(name, None)
         expiry.relisted = True
 
-    def _remove(self, expiry: _Expiry) -> None:
+    def _remove(self, expiry: Expiry) -> None:
         self._forget_rows(expiry)
         for name in expiry.instruments:
             self._listed.pop((expiry.key.venue, name), None)
         expiry.family.keeper.drop(expiry.key.expiry_ns)
+        expiry.family.witnesses.forget(parity_name(expiry.key.expiry_ns))
         self._expiries.pop(expiry.key, None)
 
-    def _forget_rows(self, expiry: _Expiry) -> None:
+    def _forget_rows(self, expiry: Expiry) -> None:
         for name in expiry.chain.definition.names:
             key = (expiry.key.venue, name)
             if key in self._rows and self._rows[key][0] is expiry:
                 del self._rows[key]
 
-    def _in_order(self) -> list[_Expiry]:
+    def _in_order(self) -> list[Expiry]:
         return [self._expiries[key] for key in sorted(self._expiries)]
 
     # Pricing
 
+    def _examine(self, now: Instant) -> None:
+        """What is to be believed at this moment: venues, jumps, and prices that stand still."""
+        due = now.mono_ns >= self._examine_due_ns
+        if due:
+            self._examine_due_ns = now.mono_ns + EXAMINE_EVERY_NS
+        for watch in self._venues.values():
+            for reason in watch.examine(now) if due or watch.has_news else ():
+                word = reason.label.lower()
+                self.counters[f"venue.{word}"] += 1
+                text = in_words(reason, watch.health)
+                self._alarms.say(word, watch.venue, now.mono_ns, "%s: %s: %s", watch.venue, reason.label, text)
+        for (venue, name), family in self._families.items():
+            if due or family.witnesses.doubt:
+                family.witnesses.doubt = False  # who still doubts says so again
+                self._examine_family(venue, name, family, now)
+
+    def _examine_family(self, venue: str, name: str, family: Family, now: Instant) -> None:
+        self._tell(family.index.examine(now), venue, name, family.index.frozen_by, now)
+        for future in family.futures.values():
+            future.examine(now)
+        family.drop_expired(now)
+        for key, expiry in self._expiries.items():
+            if expiry.family is family:
+                self._tell(expiry.forward.examine(now), venue, key, expiry.forward.frozen_by, now)
+                if expiry.chain.doubtful and not expiry.forward.is_doubted:
+                    expiry.settle_jump()
+
+    def _tell(self, news: str, venue: str, price: object, witness: str | None, now: Instant) -> None:
+        """Count and log what has just begun with a price of an underlying; `news` is empty mostly."""
+        if news == "frozen":
+            self.counters["frozen_price"] += 1
+            text = "the price of %s is repeated although %s has moved"
+            self._alarms.say(news, venue, now.mono_ns, text, price, witness)
+        elif news == "jump":
+            self.counters["unconfirmed_jump"] += 1
+            self._alarms.say(news, venue, now.mono_ns, "the price of %s jumps, and nothing confirms it", price)
+
     def _prepare(self, now: Instant) -> list[_Work]:
         """Forwards and quote volatilities of the living slices; the expired ones are frozen."""
         works = []
+        stale_ns = self.settings.forward_max_age_ns
+        verdicts = {family: family.watch.judge(family.price_index, stale_ns) for family in self._families.values()}
         for expiry in self._in_order():
             if expiry.expired or now.wall_ns >= expiry.key.expiry_ns:
                 self._price_expired(expiry, now)
                 continue
             self._touch_newly_stale(expiry, now)
             forward = self._forward(expiry, now)
+            quotes, models = verdicts[expiry.family]
+            if (
+                forward.status >= Status.STALE and expiry.forward.frozen_by is not None
+            ):  # the quotes' own volatilities are made with it
+                quotes = quotes.with_worse(Status.STALE, Reason.UNDERLYING_STALE)
             changed = len(expiry.chain.dirty_rows) > 0 or expiry.family.keeper.has_waited(expiry.key.expiry_ns, now)
             if changed:
                 self._price_quotes(expiry, now)
-            works.append(_Work(expiry, forward, ttm_years(expiry.key.expiry_ns, now.wall_ns), changed))
+            ttm = ttm_years(expiry.key.expiry_ns, now.wall_ns)
+            works.append(_Work(expiry, forward, ttm, changed, quotes, models))
         return works
 
-    def _forward(self, expiry: _Expiry, now: Instant) -> UnderlyingValue:
+    def _forward(self, expiry: Expiry, now: Instant) -> UnderlyingValue:
         """The venue's forward, or that of its last basis; where it never gave one, that of put-call parity."""
         limits = self.settings.forward_max_age_ns, self.settings.quote_max_age_ns
-        forward = expiry.forward.published(expiry.family.index, now, *limits)
+        forward = expiry.published_forward(now, *limits)
         if forward.source == "none":
             return expiry.parity.published(expiry.chain, now, self.settings.quote_max_age_ns)
+        if not expiry.forward.is_known:
+            expiry.chain.take_forward(forward.value)
         expiry.chain.implied_forward = math.nan
-        if expiry.monitor.is_due(expiry.chain, now):
+        if expiry.monitor.is_due(expiry.chain, now, urgent=expiry.chain.doubtful):
             self._ask_quotes(expiry, forward.value, now)
-            forward = expiry.forward.published(expiry.family.index, now, *limits)
+            forward = expiry.published_forward(now, *limits)
         return forward
 
-    def _ask_quotes(self, expiry: _Expiry, forward: float, now: Instant) -> None:
+    def _ask_quotes(self, expiry: Expiry, forward: float, now: Instant) -> None:
         """Hold the venue's forward against put-call parity; a gap that opens is counted and logged."""
         monitor = expiry.monitor
         if monitor.ask(expiry.chain, forward, now, self.settings.quote_max_age_ns, self.settings.parity_gap):
             self.counters["parity_gap"] += 1
             assert monitor.check.parity is not None
             value, error, gap = monitor.check.parity
-            log.warning(
+            self._alarms.say(
+                "parity_gap", expiry.key.venue, now.mono_ns,
                 "the forward of %s is %.2f off its options' put-call parity (%.2f, standard error %.2f)",
                 expiry.key, gap, value, error,
             )  # fmt: skip
         expiry.forward.check = monitor.check
+        expiry.heard_parity(now)
 
-    def _price_quotes(self, expiry: _Expiry, now: Instant) -> None:
+    def _price_quotes(self, expiry: Expiry, now: Instant) -> None:
         oldest_ns = now.mono_ns - self.settings.quote_max_age_ns
         if fallbacks := price_quotes(expiry.chain, oldest_ns, self.settings.wide_spread_iv):
             self.counters["fallback_iv"] += fallbacks
@@ -376,9 +540,11 @@ class Engine:
         """The smiles whose quotes changed, one step a family; certificates are renewed as time passes."""
         for family in self._families.values():
             family.keeper.renew(now)
-        changes: dict[_Family, list[SliceChange]] = {}
+        changes: dict[Family, list[SliceChange]] = {}
         for work in works:
-            if work.quotes_changed and np.isfinite(work.forward.value):
+            if not work.quotes_changed or work.expiry.forward.frozen_by is not None:
+                continue
+            if np.isfinite(work.forward.value):
                 change = SliceChange(work.expiry.chain, work.forward.value)
                 changes.setdefault(work.expiry.family, []).append(change)
         for family, changed in changes.items():
@@ -389,24 +555,33 @@ class Engine:
     def _finish(self, work: _Work, now: Instant) -> None:
         """Model numbers where something they depend on moved, and the slice's block."""
         expiry, forward = work.expiry, work.forward
-        rating = self._rating(expiry, forward, now)
-        block = expiry.block
-        if block is None or work.quotes_changed or self._is_due(expiry, block, forward, rating, now):
-            expiry.rating = rating
+        rating = self._rating(expiry, forward, work.models, now)
+        block, due = expiry.block, work.quotes is not expiry.quotes_verdict and work.quotes != expiry.quotes_verdict
+        if block is None or work.quotes_changed or due or self._is_due(expiry, block, forward, rating, now):
+            expiry.rating, expiry.quotes_verdict = rating, work.quotes
             fit = expiry.family.keeper.state(expiry.key.expiry_ns).slice
             spot = self._spot(expiry, forward, now)
             price_model(expiry.chain, fit, forward.value, spot, work.ttm, rating, self.settings.dynamics)
-            expiry.block = self._publish(expiry, forward, work.ttm, now)
+            expiry.block = make_block(expiry, forward, work.ttm, self._stamp(now))
         elif expiry.chain.confirmed or _confirms(forward, block.forward):
-            expiry.block = self._confirm(expiry, block, forward, now)
+            expiry.block = confirm_block(expiry, block, forward, self._stamp(now))
         expiry.chain.confirmed = False
+        if now.mono_ns >= expiry.divergence.due_ns:
+            self._compare_marks(expiry, now)
 
-    def _spot(self, expiry: _Expiry, forward: UnderlyingValue, now: Instant) -> float:
+    def _compare_marks(self, expiry: Expiry, now: Instant) -> None:
+        """Once a second: the options whose venue's volatility has stayed away from ours are counted and told."""
+        if apart := expiry.divergence.newly_apart(expiry.chain, self.settings.mark_divergence_iv, now):
+            self.counters["mark_divergence"] += len(apart)
+            text = "the venue's volatilities of %d options of %s stay away from ours, that of %s first"
+            self._alarms.say("mark_divergence", expiry.key.venue, now.mono_ns, text, len(apart), expiry.key, apart[0])
+
+    def _spot(self, expiry: Expiry, forward: UnderlyingValue, now: Instant) -> float:
         """The index for `delta_spot`: NaN where it is worse than the forward that the row's status speaks of."""
         index = expiry.family.index.published(now, self.settings.forward_max_age_ns)
         return index.value if index.status <= forward.status else np.nan
 
-    def _touch_newly_stale(self, expiry: _Expiry, now: Instant) -> None:
+    def _touch_newly_stale(self, expiry: Expiry, now: Instant) -> None:
         """Rows whose quotes have just grown too old are dirty: their statuses and their slice's fit change."""
         if now.mono_ns <= expiry.fresh_until:
             return
@@ -416,9 +591,11 @@ class Engine:
         fresh = mono[mono >= oldest]
         expiry.fresh_until = int(fresh.min()) + self.settings.quote_max_age_ns if len(fresh) else FAR_FUTURE
 
-    def _rating(self, expiry: _Expiry, forward: UnderlyingValue, now: Instant) -> tuple[Status, Reason]:
-        """What the slice's forward, fit and nearness to settlement earn for all its model numbers."""
+    def _rating(self, expiry: Expiry, forward: UnderlyingValue, venue: Verdict, now: Instant) -> tuple[Status, Reason]:
+        """What the slice's forward, fit, venue and nearness to settlement earn for all its model numbers."""
         status, reasons = expiry.family.keeper.rating(expiry.key.expiry_ns, now)
+        if venue is not FINE:  # flags of Python's enums are slow, and this is asked of every slice on every tick
+            status, reasons = max(status, venue.status), reasons | venue.reasons
         if forward.status != Status.OK:
             status, reasons = max(status, forward.status), reasons | forward.reasons
         if expiry.key.expiry_ns - now.wall_ns <= self.settings.settlement_window_ns:
@@ -427,7 +604,7 @@ class Engine:
 
     def _is_due(
         self,
-        expiry: _Expiry,
+        expiry: Expiry,
         block: SliceBlock,
         forward: UnderlyingValue,
         rating: tuple[Status, Reason],
@@ -441,7 +618,7 @@ class Engine:
         move = abs(forward.value - block.forward.value)
         return bool(np.isfinite(forward.value)) and not move <= self.settings.forward_move * block.forward.value
 
-    def _price_expired(self, expiry: _Expiry, now: Instant) -> None:
+    def _price_expired(self, expiry: Expiry, now: Instant) -> None:
         """Freeze the last values, show them for a while as EXPIRED, then let the slice go."""
         block = expiry.block
         if block is None or (expiry.expired and now.mono_ns - block.computed.mono_ns > EXPIRED_STAYS_NS):
@@ -453,68 +630,13 @@ class Engine:
             expiry.chain.expire()
             last = block.forward
             frozen = replace(last, status=Status.STALE, reasons=last.reasons | Reason.EXPIRED)
-            expiry.block = self._publish(expiry, frozen, 0.0, now)
+            expiry.quotes_verdict = FINE
+            expiry.block = make_block(expiry, frozen, 0.0, self._stamp(now))
 
     # Publishing
 
-    def _publish(self, expiry: _Expiry, forward: UnderlyingValue, ttm: float, now: Instant) -> SliceBlock:
-        """Copy the slice's columns, once, into a block that nobody changes again."""
-        chain = expiry.chain
-        state = expiry.family.keeper.state(expiry.key.expiry_ns)
-        return SliceBlock(
-            definition=chain.definition,
-            values=_read_only(chain.values),
-            status=_read_only(chain.status),
-            reasons=_read_only(chain.reasons),
-            quote_mono_ns=_read_only(chain.quote_mono_ns),
-            quote_received_ns=_read_only(chain.quote_received_ns),
-            quote_exchange_ns=_read_only(chain.quote_exchange_ns),
-            quote_valid_until_ns=self._quotes_valid_until(chain, now),
-            model_valid_until_ns=self._model_valid_until(expiry, forward, now),
-            forward=forward,
-            fitted=state.fitted,
-            fit=state.slice,
-            computed=now,
-            ttm=ttm,
-            version=self._version + 1,
-        )
-
-    def _confirm(self, expiry: _Expiry, block: SliceBlock, forward: UnderlyingValue, now: Instant) -> SliceBlock:
-        """The same numbers, confirmed by newer messages: only sizes, venue marks and instants move.
-
-        The numbers were made at the forward of the last pricing; a move too small to re-price keeps that value.
-        """
-        chain = expiry.chain
-        confirmed = replace(
-            block,
-            forward=replace(forward, value=block.forward.value),
-            model_valid_until_ns=self._model_valid_until(expiry, forward, now),
-            version=self._version + 1,
-        )
-        if not chain.confirmed:
-            return confirmed
-        return replace(
-            confirmed,
-            values=_read_only(chain.values),
-            quote_mono_ns=_read_only(chain.quote_mono_ns),
-            quote_received_ns=_read_only(chain.quote_received_ns),
-            quote_exchange_ns=_read_only(chain.quote_exchange_ns),
-            quote_valid_until_ns=self._quotes_valid_until(chain, now),
-        )
-
-    def _quotes_valid_until(self, chain: ChainSlice, now: Instant) -> NDArray[np.int64]:
-        mono = chain.quote_mono_ns
-        lost = (mono == NO_TIME) | ((chain.flags & np.uint64(Reason.RESYNCING | Reason.EXPIRED)) != 0)
-        old = np.minimum(mono + self.settings.quote_max_age_ns, _last_moment(chain.key, now))
-        until = np.where(lost, NO_TIME, old)
-        until.flags.writeable = False
-        return until
-
-    def _model_valid_until(self, expiry: _Expiry, forward: UnderlyingValue, now: Instant) -> int:
-        """Until the forward grows old, the last good fit turns stale, or the option expires: what comes first."""
-        turns_stale = expiry.family.keeper.turns_stale_ns(expiry.key.expiry_ns)
-        ends = FAR_FUTURE if turns_stale is None else turns_stale
-        return min(forward.valid_until_ns, _last_moment(expiry.key, now), ends)
+    def _stamp(self, now: Instant) -> Stamp:
+        return Stamp(now, self._version + 1, self.settings.quote_max_age_ns)
 
     def _earliest_change(self, now: Instant, underlyings: Iterable[UnderlyingValue]) -> int:
         """When the passing of time alone changes something, at the latest after `publish_every_ns`."""
@@ -542,11 +664,6 @@ def _smile(fit: SurfaceSlice | None) -> SviSmile | None:
     return None if fit is None else fit.svi
 
 
-def _last_moment(key: SliceKey, now: Instant) -> int:
-    """The monotonic instant just before the expiry: nothing holds longer."""
-    return now.mono_ns + max(key.expiry_ns - now.wall_ns, 0) - 1
-
-
 def _confirms(new: UnderlyingValue, old: UnderlyingValue) -> bool:
     """Whether a confirmation is worth a new block: ages may err towards old, by no more than CONFIRM_EVERY_NS."""
     if new.received is None or old.received is None:
@@ -554,7 +671,5 @@ def _confirms(new: UnderlyingValue, old: UnderlyingValue) -> bool:
     return new.received.mono_ns - old.received.mono_ns >= CONFIRM_EVERY_NS
 
 
-def _read_only(array: NDArray[np.generic]) -> NDArray:  # type: ignore[type-arg]
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
+def _pass_over(event: AnyEvent) -> None:
+    """Nothing of it is priced."""

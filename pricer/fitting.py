@@ -144,6 +144,15 @@ class SurfaceKeeper:
             for expiry_ns, part in zip(self._expiries, shown.slices, strict=True):
                 self.state(expiry_ns).slice = part
 
+    @property
+    def volatility(self) -> float:
+        """At the money of the shortest expiry that has a smile, as published; 1 where none has."""
+        for part in () if self.surface is None else self.surface.slices:
+            if part.smile is not None:
+                variance = float(part.smile.total_variance(0.0))
+                return math.sqrt(variance / part.smile.ttm) if part.smile.ttm > 0.0 < variance else 1.0
+        return 1.0
+
     def has_waited(self, expiry_ns: int, now: Instant) -> bool:
         """Is the slice to be fitted to the few quotes it has, although none has changed since?"""
         state = self.state(expiry_ns)
@@ -210,9 +219,12 @@ class SurfaceKeeper:
 
 
 def usable_quotes(change: SliceChange, ttm: float, now: Instant) -> SliceQuotes:
-    """The slice's quote volatilities; those that are stale, invalid or not trading count as missing."""
+    """The slice's quote volatilities; those that are stale, invalid, doubted or not trading count as missing."""
     chain = change.chain
     bid_iv, ask_iv = _only_live(chain, 0, BID_IV), _only_live(chain, 1, ASK_IV)
+    if chain.doubtful:  # a jump that is real makes nonsense of quotes at the old forward
+        doubted = (chain.flags & np.uint64(Reason.JUMP_UNCONFIRMED)) != 0
+        bid_iv[doubted] = ask_iv[doubted] = np.nan
     floor = chain.values[IV_ERROR]
     if not np.isfinite(floor).any():  # nothing is published yet
         floor = _tick_in_vol(change, ttm, np.where(np.isfinite(bid_iv), bid_iv, ask_iv))

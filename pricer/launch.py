@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import pricer
+from pricer.adapters.deribit import Credentials
 from pricer.chainview import ChainView
 from pricer.config import Settings
 from pricer.conventions import Status
@@ -80,6 +81,30 @@ def warm_kernels(console: Console, is_stopped: Callable[[], bool] = lambda: Fals
     return seconds
 
 
+class News:
+    """What is told of faults: on a line of its own, or, while a screen is shown, beside its footer."""
+
+    def __init__(self) -> None:
+        self.on_screen = False
+        self._faults: list[str] = []
+
+    def tell(self, console: Console, text: str) -> None:
+        """One line: a fault that begins, or one that is over."""
+        kind, _, told = text.partition(": ")
+        name = told.partition(" ")[0]
+        if kind == "fault over":
+            self._faults = [each for each in self._faults if each != name]
+        elif " for " in told:  # one that lasts; the others are over at once
+            self._faults = [*self._faults, name][-8:]
+        if not self.on_screen:
+            clock = datetime.now(UTC).strftime("%H:%M:%S")
+            console.print(f"{clock} {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    def footer(self, address: str) -> str:
+        """The faults of now, and the address."""
+        return f"faults: {', '.join(self._faults)}   {address}" if self._faults else address
+
+
 @dataclass(frozen=True)
 class Plan:
     """What `demo`, `serve` and `watch` have in common.
@@ -93,6 +118,8 @@ class Plan:
     selection: Selection
     duration_s: float | None = None
     started_s: float = 0.0  # time.perf_counter() when the command began
+    chaos: int | None = None  # the seed of the demo's faults
+    news: News = field(default_factory=News)
 
 
 @contextlib.contextmanager
@@ -123,8 +150,14 @@ async def demo(plan: Plan, seed: int) -> None:
             await compile_unless(stop, plan.console)
             if stop.is_set():
                 return
-            async with market_process(plan.settings.feed.venue, seed) as market:
-                plan.console.print(f"embedded market at {market.url} (process {market.pid}, seed {seed})", style="dim")
+
+            def announce(text: str) -> None:
+                plan.news.tell(plan.console, text)
+
+            async with market_process(plan.settings.feed.venue, seed, plan.chaos, announce) as market:
+                under = "" if plan.chaos is None else f", under faults of seed {plan.chaos}"
+                told = f"embedded market at {market.url} (process {market.pid}, seed {seed}{under})"
+                plan.console.print(told, style="dim")
                 await _price_and_serve(plan, listener, market.url, stop, market.watching)
         finally:
             listener.close()
@@ -139,7 +172,8 @@ async def serve(plan: Plan) -> None:
         try:
             await compile_unless(stop, plan.console)
             if not stop.is_set():
-                await _price_and_serve(plan, listener, plan.settings.feed.url, stop)
+                feed = plan.settings.feed
+                await _price_and_serve(plan, listener, feed.url, stop, credentials=feed.credentials())
         finally:
             listener.close()
 
@@ -150,17 +184,36 @@ async def compile_unless(stop: asyncio.Event, console: Console) -> None:
         await asyncio.to_thread(warm_kernels, console, stop.is_set)
 
 
+def live_stream(settings: Settings, url: str | None, credentials: Credentials | None = None) -> LiveStream:
+    """`pricer.live` as the settings say, at `url`; the account's key is used where it is given, not where it is set."""
+    feed = settings.feed
+    return pricer.live(
+        feed.venue,
+        feed.underlyings,
+        url,
+        engine=settings.engine_settings(),
+        transport=feed.transport,
+        ca_file=feed.ca_file,
+        proxy=feed.proxy,
+        compression=feed.compression,
+        connections=feed.connections,
+        strikes=feed.strikes,
+        expiries=feed.expiries,
+        credentials=credentials,
+    )
+
+
 async def _price_and_serve(
     plan: Plan,
     listener: socket.socket,
     url: str | None,
     stop: asyncio.Event,
     *others: asyncio.Task[None],
+    credentials: Credentials | None = None,
 ) -> None:
     from pricer.sidecar import app as sidecar
 
-    feed = plan.settings.feed
-    stream = pricer.live(feed.venue, feed.underlyings, url, engine=plan.settings.engine_settings())
+    stream = live_stream(plan.settings, url, credentials)
     address = sidecar.address_of(listener)
     async with stream:
         serving = asyncio.create_task(sidecar.serve(stream, plan.settings, listener), name="sidecar")
@@ -192,7 +245,18 @@ async def _show(plan: Plan, stream: LiveStream, address: str, stop: asyncio.Even
     await _until_ready(plan, stream, address)
     chains = LocalChains(stream, plan.settings.feed.underlyings)
     if plan.screen:
-        await Viewer(chains, console=plan.console, stop=stop, selection=plan.selection, footer=address).run()
+        plan.news.on_screen = True
+        viewer = Viewer(
+            chains,
+            console=plan.console,
+            stop=stop,
+            selection=plan.selection,
+            footer=lambda: plan.news.footer(address),
+        )
+        try:
+            await viewer.run()
+        finally:
+            plan.news.on_screen = False
         return
     while True:
         for underlying in chains.underlyings:
@@ -240,7 +304,7 @@ def status_line(view: ChainView | None, stream: LiveStream) -> str:
 async def watch_venue(plan: Plan, *, once: bool) -> None:
     """Price a venue in this process and show its chain; nothing is served."""
     feed = plan.settings.feed
-    opening = pricer.live(feed.venue, feed.underlyings, feed.url, engine=plan.settings.engine_settings())
+    opening = live_stream(plan.settings, feed.url)
     await asyncio.to_thread(warm_kernels, Console(stderr=True))
     async with opening as stream:
         await _watch(plan, LocalChains(stream, feed.underlyings), _until_ended(stream), once=once)
@@ -330,16 +394,41 @@ async def _watch(plan: Plan, chains: Chains, run: Coroutine[Any, Any, None], *, 
             await asyncio.wait({running, showing})
 
 
+@dataclass(frozen=True)
+class Faulty:
+    """Faults for the embedded venue: random ones by seed, or those of a file."""
+
+    seed: int = 0
+    file: Path | None = None
+
+
 async def simulate(
-    venue: str, port: int, host: str, seed: int, announce: Callable[[str, str], None], child: bool
+    venue: str,
+    port: int,
+    host: str,
+    seed: int,
+    announce: Callable[[str, str], None],
+    *,
+    child: bool,
+    faulty: Faulty | None = None,
 ) -> None:
     """The embedded venue alone, until stopped; a child also stops when its standard input ends."""
+    from pricer.simulator.chaos import ChaosMarket
+    from pricer.simulator.faults import load_script
     from pricer.simulator.venues.deribit import DeribitServer
 
     if venue not in VENUES:
         raise ConfigError(f"there is no embedded venue {venue!r}; there are: {', '.join(VENUES)}")
+
+    def tell(text: str) -> None:
+        print(text, flush=True)
+
+    market: DeribitServer | ChaosMarket = DeribitServer(seed=seed, host=host, port=port)
+    if faulty is not None:
+        script = None if faulty.file is None else load_script(faulty.file)
+        market = ChaosMarket(seed, faulty.seed, tell, host=host, port=port, script=script)
     with stop_on_signals() as stop:
-        async with DeribitServer(seed=seed, host=host, port=port) as server:
+        async with market as server:
             announce(server.url, server.http_url)
             reading = asyncio.create_task(_stop_with_input(stop)) if child else None
             await stop.wait()

@@ -89,8 +89,9 @@ class ParityMonitor:
         self._pairs: _Pairs | None = None
         self._due_ns = NO_TIME
 
-    def is_due(self, chain: ChainSlice, now: Instant) -> bool:
-        return now.mono_ns >= self._due_ns and len(chain.dirty_rows) > 0
+    def is_due(self, chain: ChainSlice, now: Instant, *, urgent: bool = False) -> bool:
+        """Whether quotes have changed and it is time to ask; what is `urgent` does not wait for its second."""
+        return (urgent or now.mono_ns >= self._due_ns) and len(chain.dirty_rows) > 0
 
     def ask(self, chain: ChainSlice, forward: float, now: Instant, max_age_ns: int, limit: float) -> bool:
         """Ask the quotes about `forward`; True where a gap of more than `limit` (a share of it) has just opened."""

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pricer.adapters import ADAPTERS
-from pricer.adapters.adapter import Adapter
-from pricer.adapters.recording import Frame, Gap, PriceMark, Recording, apply_record, open_recording
+from pricer.adapters.recording import Frame, Gap, PriceMark, Recording, Reenactment, open_recording
 from pricer.clock import ManualClock
 from pricer.conventions import Reason
 from pricer.engine import DEFAULT_SETTINGS, Engine, EngineSettings
-from pricer.errors import RecordingError
+from pricer.errors import ConfigError, RecordingError
+from pricer.feedplan import FeedPlan
 from pricer.snapshot import Snapshot
 
 
@@ -29,7 +29,7 @@ def replay(
     first step.
     """
     recording = open_recording(path)
-    adapter = adapter_of(recording)
+    feed = reenactment_of(recording)
     marked = bool(recording.meta.get("price_marks"))
     clock = ManualClock()
     pricing = Engine(engine, clock=clock)
@@ -37,17 +37,23 @@ def replay(
         if isinstance(record, Gap):
             continue  # `recording.notes` tells; what the lost frames held is missing, not wrong
         clock.set(record.instant)
-        for event in apply_record(adapter, record):
+        for event in feed.apply(record):
             pricing.apply(event)
         if isinstance(record, PriceMark if marked else Frame):
             snapshot = pricing.price(record.instant, Reason.REPLAY)
             yield snapshot if underlying is None else snapshot.of(underlying)
 
 
-def adapter_of(recording: Recording) -> Adapter:
-    """An adapter set up as the one that recorded; a `RecordingError` where its venue is unknown."""
+def reenactment_of(recording: Recording) -> Reenactment:
+    """Adapters set up as those that recorded; a `RecordingError` where their venue is unknown."""
     venue = recording.meta.get("venue")
     if venue not in ADAPTERS:
         known = ", ".join(sorted(ADAPTERS))
         raise RecordingError(f"{recording.path}: recorded from {venue!r}; known venues are {known}")
-    return ADAPTERS[venue](recording.meta.get("underlyings"))
+    if recording.meta.get("underlyings") is None:
+        return Reenactment(lambda lane: ADAPTERS[venue](None))  # somebody else's: all that is in it
+    try:
+        plan = FeedPlan.from_meta(recording.meta)
+    except (ConfigError, TypeError) as error:
+        raise RecordingError(f"{recording.path}: what was asked for cannot be had: {error}") from error
+    return Reenactment(plan.adapters(), plan.connections)

@@ -19,13 +19,13 @@ from typing import Any
 
 import pricer
 from pricer.adapters.events import VenueMark
-from pricer.adapters.recording import apply_record, open_recording
+from pricer.adapters.recording import open_recording
 from pricer.chainview import decimals_of
 from pricer.clock import NS_PER_SECOND
 from pricer.conventions import Reason, Status
 from pricer.errors import RecordingError
 from pricer.expiries import expiry_label
-from pricer.playback import adapter_of
+from pricer.playback import reenactment_of
 from pricer.snapshot import SliceBlock, Snapshot
 
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
@@ -141,8 +141,8 @@ def report(path: str | Path, underlying: str | None = None, *, everything: bool 
 def last_marks(path: str | Path) -> dict[str, VenueMark]:
     """What the venue itself last said of each option: the engine keeps its Greeks out of ours."""
     recording = open_recording(path)
-    adapter = adapter_of(recording)
-    events = (event for record in recording for event in apply_record(adapter, record))
+    feed = reenactment_of(recording)
+    events = (event for record in recording for event in feed.apply(record))
     return {event.instrument: event for event in events if isinstance(event, VenueMark)}
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pricer.adapters.events import AccountStatus, DeliveryPrice, Portfolio, Position
 from pricer.adapters.instruments import SliceKey
 from pricer.clock import Clock, Instant
 from pricer.conventions import NO_REASON, NO_TIME, RAW_GREEKS, GreekConvention, Reason, Status, ttm_years
@@ -272,6 +273,40 @@ class FeedHealth:
     since: Instant
 
 
+@dataclass(frozen=True, slots=True)
+class VenueHealth:
+    """One venue as a whole: how many connections are up, whether it trades, and how its clock and ours compare.
+
+    `state` is "open", "locked" or "maintenance"; `closed_indices` are those that alone are not open. `skew_ns` is our
+    wall clock less the venue's, right to half of `round_trip_ns`; `lag_ns` how late the newest price of an underlying
+    came. Each is None while it is not known: a price from before it was so says nothing of lateness.
+    """
+
+    venue: str
+    state: str = "open"
+    closed_indices: tuple[str, ...] = ()
+    connections: int = 0
+    skew_ns: int | None = None
+    round_trip_ns: int | None = None
+    lag_ns: int | None = None
+    reasons: Reason = NO_REASON
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """The account as the venue tells of it: positions by instrument, portfolios by currency, in the venue's numbers.
+
+    `status` is that of all of them: STALE after a logout, and after a login until the first private message; INVALID,
+    and empty, where the venue refuses the login.
+    """
+
+    status: Status
+    reasons: Reason
+    login: AccountStatus
+    positions: Mapping[str, Position]
+    portfolios: Mapping[str, Portfolio]
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """Everything the engine knows at `computed`, consistent under one `version`.
@@ -292,6 +327,13 @@ class Snapshot:
     convention: GreekConvention = RAW_GREEKS
     # The surfaces before smoothing in time; the same values as `surfaces` where there is none.
     raw_surfaces: Mapping[str, VolSurface] = field(default_factory=dict)
+    # By venue.
+    health: Mapping[str, VenueHealth] = field(default_factory=dict)
+    # By price index: the venue's own volatility index, and what the next expiry settles at as far as it is known.
+    volatility_indices: Mapping[str, UnderlyingValue] = field(default_factory=dict)
+    settlements: Mapping[str, DeliveryPrice] = field(default_factory=dict)
+    # None where nobody has logged in. Not narrowed by `of`.
+    account: AccountView | None = field(default=None, repr=False)
 
     @property
     def computed_ns(self) -> int:
@@ -344,6 +386,8 @@ class Snapshot:
             perpetuals={k: v for k, v in self.perpetuals.items() if k in indices},
             surfaces={k: v for k, v in self.surfaces.items() if k in indices},
             raw_surfaces={k: v for k, v in self.raw_surfaces.items() if k in indices},
+            volatility_indices={k: v for k, v in self.volatility_indices.items() if k in indices},
+            settlements={k: v for k, v in self.settlements.items() if k in indices},
         )
 
     @property
@@ -439,7 +483,7 @@ class Snapshot:
     def digest(self) -> str:
         """SHA-256 over every published number, status and instant. Equal inputs give equal digests on one platform.
 
-        `REPLAY` and the reader's clock are left out.
+        `REPLAY`, the account and the reader's clock are left out.
         """
         sha = hashlib.sha256(f"{self.version} {self.computed.wall_ns} {self.computed.mono_ns}".encode())
         for block in self.blocks:
@@ -447,6 +491,7 @@ class Snapshot:
             for array in (block.values, block.status, block.reasons, block.quote_mono_ns, block.quote_exchange_ns):
                 sha.update(array.tobytes())
         sha.update(repr((dict(self.indices), dict(self.perpetuals), self.feeds)).encode())
+        sha.update(repr((dict(self.health), dict(self.volatility_indices), dict(self.settlements))).encode())
         return sha.hexdigest()
 
     def _ages(self) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
+import secrets
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,15 +22,26 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pricer.adapters import ADAPTERS
+from pricer.adapters.connects import ConnectBudget
+from pricer.adapters.deribit.account import Credentials, check_goal
+from pricer.adapters.deribit.limits import CONNECTS
 from pricer.adapters.events import AnyEvent
-from pricer.adapters.feed import Feed, FeedLimits
+from pricer.adapters.feed import Feed
+from pricer.adapters.fetching import Fetcher
+from pricer.adapters.fleet import Fleet
+from pricer.adapters.limits import FeedLimits
+from pricer.adapters.network import Network
 from pricer.adapters.recording import RecordingWriter
+from pricer.adapters.transports import TransportName, transport_of
+from pricer.books import BookView
 from pricer.clock import Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, Reason
 from pricer.engine import DEFAULT_SETTINGS, Engine, EngineSettings
 from pricer.errors import ConfigError, RecordingError, VolstreamError
+from pricer.feedplan import FeedPlan
 from pricer.mailbox import Mailbox, Subscription
+from pricer.microstructure import MicroState
+from pricer.orderflow import OrderFlow
 from pricer.pricing import warmup
 from pricer.snapshot import Snapshot
 
@@ -36,6 +49,9 @@ log = logging.getLogger("pricer.streaming")
 
 Deliver = Callable[[list[AnyEvent], Instant], None]
 Publish = Literal["when_drained", "every_event"] | int
+
+# Prices that come later than this have waited, most likely here: then frames go before pricing (FAULTS E01, T08).
+BEHIND_NS = 200_000_000
 
 # How long close() waits for the engine's thread; the feed itself ends within 5 s from any state.
 CLOSE_TIMEOUT_S = 6.0
@@ -64,17 +80,20 @@ class Recorder:
         self._writer: RecordingWriter | None = writer
         self._stats = stats
 
-    def opened(self, now: Instant) -> None:
-        self._keep(lambda writer: writer.opened(now))
+    def connecting(self, now: Instant, connection: int = 0) -> None:
+        self._keep(lambda writer: writer.connecting(now, connection))
 
-    def frame(self, data: bytes | str, now: Instant) -> None:
-        self._keep(lambda writer: writer.frame(data, now))
+    def opened(self, now: Instant, connection: int = 0) -> None:
+        self._keep(lambda writer: writer.opened(now, connection))
 
-    def timer(self, now: Instant) -> None:
-        self._keep(lambda writer: writer.timer(now))
+    def frame(self, data: bytes | str, now: Instant, connection: int = 0) -> None:
+        self._keep(lambda writer: writer.frame(data, now, connection))
 
-    def closed(self, now: Instant, reason: str) -> None:
-        self._keep(lambda writer: writer.closed(now, reason))
+    def timer(self, now: Instant, connection: int = 0) -> None:
+        self._keep(lambda writer: writer.timer(now, connection))
+
+    def closed(self, now: Instant, reason: str, connection: int = 0) -> None:
+        self._keep(lambda writer: writer.closed(now, reason, connection))
 
     def price_mark(self, now: Instant) -> None:
         self._keep(lambda writer: writer.price_mark(now))
@@ -88,8 +107,8 @@ class Recorder:
             return
         try:
             write(self._writer)
-        except (RecordingError, OSError) as error:
-            with contextlib.suppress(RecordingError, OSError):
+        except RecordingError as error:
+            with contextlib.suppress(RecordingError):
                 self._writer.close()
             self._writer = None
             self._stats["recordings_stopped"] += 1
@@ -108,18 +127,20 @@ class LiveStream:
 
     def __init__(
         self,
-        feed_of: Callable[[Deliver, Recorder | None], Feed],
+        feed_of: Callable[[Deliver, Recorder | None], Feed | Fleet],
         engine: Engine,
         clock: Clock,
         publish: Publish,
         timeout: float | None,
         record: RecordingWriter | None = None,
+        flow: OrderFlow | None = None,
     ) -> None:
         self.stats: Counter[str] = Counter()
         self.engine_counters = engine.counters
         self.feed_counters: Counter[str] = Counter()  # the feed's own: "attempts", "connections", "closed.<reason>"
         self._recorder = None if record is None else Recorder(record, self.stats)
         self.latencies = Latencies()
+        self._flow = flow
         self._feed_of = feed_of
         self._engine = engine
         self._clock = clock
@@ -137,6 +158,7 @@ class LiveStream:
         self._wake: asyncio.Event | None = None
         self._frames = 0  # with news since the last snapshot, and when the first of them was read:
         self._oldest_frame: Instant | None = None
+        self._frames_first_until_ns = 0
         self._own: Mailbox | None = None
 
     @property
@@ -148,6 +170,28 @@ class LiveStream:
     def engine(self) -> Engine:
         """The engine itself: its `counters` and `settings`. Its methods belong to its own thread."""
         return self._engine
+
+    def book(self, instrument: str) -> BookView:
+        """The order book of an instrument with its status, as it may be used now.
+
+        From any thread. `ConfigError` where neither books nor trades were asked for.
+        """
+        return self._order_flow().book(instrument, self._clock.now())
+
+    def microstructure(self, instrument: str, *, points: float = 1.0) -> MicroState:
+        """What an instrument's book and trades say: imbalance, microprice, order flow, how fast depth comes back.
+
+        Depth is counted in vega within `points` points of volatility, with the vega of the newest snapshot (NaN where
+        that may not be traded on). From any thread; `ConfigError` as for `book`.
+        """
+        return self._order_flow().state(
+            instrument, self._clock.now(), vega=_vega(self._latest, instrument), points=points
+        )
+
+    def _order_flow(self) -> OrderFlow:
+        if self._flow is None:
+            raise ConfigError("neither books nor trades are streamed: ask with pricer.live(books=..., trades=True)")
+        return self._flow
 
     def subscribe(self) -> Mailbox:
         """A mailbox of its own for one more reader; it starts with the newest snapshot, and ends with the stream."""
@@ -257,6 +301,8 @@ class LiveStream:
         """Called by the feed for every frame; what waits behind it is applied before anything is priced."""
         for event in events:
             self._engine.apply(event)
+        if self._flow is not None:
+            self._flow.apply(events)
         self.stats["frames"] += 1
         if not events:
             return
@@ -272,12 +318,25 @@ class LiveStream:
         assert self._wake is not None
         while True:
             woken = await self._until_due(self._wake)
+            if self._closing is not None and self._closing.is_set():
+                return  # that we end the feed is no news of the market: the last snapshot stays what it was
             self._wake.clear()
             if woken and self._publish == "every_event":
                 continue  # priced as it came, which has moved the deadline
+            await self._let_frames_pass()
             self._price()
             if isinstance(self._publish, int):
                 await asyncio.sleep(self._publish / 1000)
+
+    async def _let_frames_pass(self) -> None:
+        """Behind the venue, frames get as much time as pricing takes: else the backlog would grow for ever."""
+        while self._is_behind() and self._clock.now().mono_ns < self._frames_first_until_ns:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    def _is_behind(self) -> bool:
+        if self._latest is None:
+            return False
+        return any(venue.lag_ns is not None and venue.lag_ns > BEHIND_NS for venue in self._latest.health.values())
 
     async def _until_due(self, wake: asyncio.Event) -> bool:
         """Until events came (True), or until silence itself changes a status."""
@@ -298,6 +357,8 @@ class LiveStream:
         if self._recorder is not None:
             self._recorder.price_mark(now)
         snapshot = self._engine.price(now, informing)
+        done_ns = self._clock.now().mono_ns
+        self._frames_first_until_ns = 2 * done_ns - now.mono_ns
         self.stats["snapshots"] += 1
         with self._lock:
             self._latest = snapshot
@@ -322,7 +383,16 @@ class LiveStream:
             mailbox.close(self._failure)
 
 
-async def _stands(feed: Feed, timeout: float | None) -> None:  # noqa: ASYNC109 - the feed keeps it, and says why
+def _vega(snapshot: Snapshot | None, instrument: str) -> float:
+    """dV/dσ in the unit of the option's quotes; NaN where nobody should count on it."""
+    if snapshot is None or instrument not in snapshot:
+        return math.nan
+    row = snapshot[instrument]
+    vega = row.get("vega_coin" if row.block.definition.inverse else "vega")
+    return math.nan if vega is None else vega
+
+
+async def _stands(feed: Feed | Fleet, timeout: float | None) -> None:  # noqa: ASYNC109 - the feed keeps it, and says why
     """Until the feed is connected, where that is asked for."""
     if timeout is not None:
         await feed.connected(timeout)
@@ -355,34 +425,76 @@ def live(
     clock: Clock | None = None,
     seed: int | None = None,
     record: str | Path | None = None,
+    transport: TransportName = "websockets",
+    ca_file: str | Path | None = None,
+    proxy: str = "environment",
+    compression: bool = False,
+    credentials: Credentials | None = None,
+    books: Literal["all"] | Sequence[str] | None = None,
+    trades: bool = False,
+    strikes: int | None = None,
+    expiries: int | None = None,
+    connections: int = 1,
 ) -> LiveStream:
     """A live stream of snapshots: `async with pricer.live() as stream: async for snapshot in stream: ...`
 
     `url` overrides the venue's own address. `publish` is "when_drained" (frames already waiting are applied first),
     "every_event", or a number of milliseconds between snapshots. With `timeout` (seconds) entering raises
     `ConnectError` where no connection stands by then; without, the feed keeps trying. `seed` fixes the jitter of
-    reconnections. `record` names a new file that `pricer.replay` reads back into the very same snapshots.
-    A venue or a policy that does not exist is a `ConfigError`.
+    reconnections. `record` names a new file that `pricer.replay` reads back into the very same snapshots; of an account
+    the names of what it holds are in it, since they decide what is asked for, and nothing else. `transport` "picows"
+    (the extra `[fast]`) costs less per frame. Certificates are verified against the system's authorities or those in
+    `ca_file`. `proxy` is the address of an HTTP proxy, "environment" for HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or ""
+    for none. `compression` offers permessage-deflate. `credentials` log in to read the account. A venue, a policy or a
+    transport that does not exist is a `ConfigError`, as is a key that would go to an address it is not for.
+
+    `books` ("all", or names) and `trades` are for `stream.book(name)` and `stream.microstructure(name)`. `strikes` (on
+    each side of the money) and `expiries` (the nearest) narrow the chain, and roll with the market. `connections`
+    spreads the options over so many, each with the index of its own.
     """
-    if venue not in ADAPTERS:
-        raise ConfigError(f"venue {venue!r} is not known; known are {', '.join(sorted(ADAPTERS))}")
     if publish not in ("when_drained", "every_event") and not (isinstance(publish, int) and publish > 0):
         raise ConfigError(f"publish must be 'when_drained', 'every_event' or milliseconds, not {publish!r}")
-    underlyings = (underlying,) if isinstance(underlying, str) else tuple(underlying)
-    adapter = ADAPTERS[venue](underlyings)
+    plan = FeedPlan(
+        venue=venue,
+        underlyings=(underlying,) if isinstance(underlying, str) else tuple(underlying),
+        books="all" if books == "all" else None if books is None else tuple(books),
+        trades=trades,
+        strikes=strikes,
+        expiries=expiries,
+        connections=connections,
+    )
+    adapter_of = plan.adapters(credentials, nonce=lambda: secrets.token_hex(8))
+    if credentials is not None and url is not None:
+        check_goal(url, test_url=adapter_of(0).test_url)
     the_clock = clock or SystemClock()
+    the_limits = limits or FeedLimits()
+    network = Network(the_limits, ca_file=ca_file, proxy=proxy)
+    the_transport = transport_of(transport, the_limits, network, compression=compression)
+    rng, connects = random.Random(seed), ConnectBudget(*CONNECTS)
 
-    def feed_of(deliver: Deliver, tap: Recorder | None) -> Feed:
+    def feed_of(deliver: Deliver, tap: Recorder | None) -> Fleet:
+        return Fleet([lane_of(lane, deliver, tap) for lane in range(connections)])
+
+    def lane_of(lane: int, deliver: Deliver, tap: Recorder | None) -> Feed:
+        adapter = adapter_of(lane)
         return Feed(
             adapter,
             url or adapter.url,
             deliver=deliver,
             clock=the_clock,
-            rng=random.Random(seed),
-            limits=limits or FeedLimits(),
+            rng=random.Random(rng.random()),
+            transport=the_transport,
+            limits=the_limits,
             tap=tap,
+            adapter_of=lambda: adapter_of(lane),
+            fetcher=Fetcher(network, the_limits),
+            budget=connects,
+            priority=lane,
+            lane=lane,
+            lanes=connections,
         )
 
-    meta = {"venue": venue, "underlyings": underlyings, "price_marks": True}
+    meta = {**plan.to_meta(), "lanes": connections, "price_marks": True}
     writer = None if record is None else RecordingWriter(record, meta)
-    return LiveStream(feed_of, Engine(engine, clock=the_clock), the_clock, publish, timeout, writer)
+    flow = OrderFlow(venue) if books is not None or trades else None
+    return LiveStream(feed_of, Engine(engine, clock=the_clock), the_clock, publish, timeout, writer, flow)

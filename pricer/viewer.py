@@ -80,7 +80,7 @@ class Viewer:
         console: Console,
         stop: asyncio.Event,
         selection: Selection | None = None,
-        footer: str = "",
+        footer: str | Callable[[], str] = "",
     ) -> None:
         self._chains = chains
         self._console = console
@@ -110,7 +110,8 @@ class Viewer:
 
     def frame(self, *, keys: bool = False) -> ChainScreen:
         """The chain of this moment."""
-        return ChainScreen(self._view(), self._selection, self._footer, self._keys if keys else ())
+        footer = self._footer if isinstance(self._footer, str) else self._footer()
+        return ChainScreen(self._view(), self._selection, footer, self._keys if keys else ())
 
     @property
     def _keys(self) -> tuple[str, ...]:

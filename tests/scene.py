@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from pricer.adapters.events import AnyEvent, FeedStatus, InstrumentListed, OptionQuote, UnderlyingPrice
 from pricer.adapters.instruments import Instrument
 from pricer.clock import Instant, ManualClock
@@ -84,13 +86,27 @@ class Scene:
             price=self.spot if value is None else value,
         )
 
-    def feed(self, state: str, reason: str = "") -> FeedStatus:
+    def perpetual(self, middle: float | None = None) -> UnderlyingPrice:
+        """The perpetual with a market one quote unit wide around `middle`, by default the spot."""
+        middle = self.spot if middle is None else middle
+        return msgspec.structs.replace(self.index(middle), kind="perpetual", bid=middle - 0.5, ask=middle + 0.5)
+
+    def future(self, days: float, price: float) -> UnderlyingPrice:
+        """The listed future that expires `days` after START."""
+        expiry_ns = START.wall_ns + int(days * NS_PER_DAY)
+        sides = {"bid": price - 0.5, "ask": price + 0.5}
+        return msgspec.structs.replace(self.index(price), kind="future", expiry_ns=expiry_ns, **sides)
+
+    def feed(
+        self, state: str, reason: str = "", connection: str = "deribit-0", lost: tuple[str, ...] | None = None
+    ) -> FeedStatus:
         return FeedStatus(
             venue="deribit",
             received=self.clock.now(),
-            connection="deribit-0",
+            connection=connection,
             state=state,  # type: ignore[arg-type]
             reason=reason,
+            lost=lost,
         )
 
 

@@ -28,8 +28,11 @@ GATED = (
 BASE = "errors clock conventions"
 MODELS = "columns pricing bsm bachelier displaced digital american position"
 EVENTS = "adapters.events adapters.instruments"
-ENGINE = "chain chain_pricing engine fitting microstructure parity snapshot underlying"
-CONSUMERS = "chainview mailbox playback research risk streaming"
+ENGINE = (
+    "account alarms blocks books chain chain_pricing clock_check divergence engine fitting jump_guard market_state"
+    " microstructure parity snapshot underlying venue_health witnesses"
+)
+CONSUMERS = "chainview feedplan mailbox orderflow playback research risk streaming"
 EDGE = "calculator cli config doctor embedded launch remote report sidecar terminal viewer"
 PUBLIC = "pricer"  # the package itself, with its public list
 
@@ -57,12 +60,17 @@ TABLE = (
     Row("surfaces.plots", ours="surfaces kernels errors conventions", others="numpy", lazy="matplotlib plotly"),
     Row("adapters", ours=BASE, others="msgspec numpy"),
     Row("adapters.book", ours=f"adapters {BASE}", others="msgspec numpy numba"),
-    Row(
-        "adapters.feed",
-        ours=f"adapters {BASE}",
-        others="asyncio random socket ssl websockets httpx msgspec",
-        lazy="picows",
-    ),
+    # The only ones that wait: a feed's own tasks and timers, and the jitter of its attempts.
+    Row("adapters.feed adapters.fleet", ours=f"adapters {BASE}", others="asyncio random"),
+    Row("adapters.backoff", ours=f"adapters {BASE}", others="random"),
+    Row("adapters.connects", ours=f"adapters {BASE}", others="asyncio"),
+    # The way out, for every library alike: addresses (the system's resolver blocks, so in threads), proxies and TLS.
+    Row("adapters.resolver", ours=f"adapters {BASE}", others="asyncio socket threading"),
+    Row("adapters.network", ours=f"adapters {BASE}", others="asyncio socket ssl urllib"),
+    # One module for each library that speaks on it.
+    Row("adapters.websockets_transport", ours=f"adapters {BASE}", others="asyncio socket ssl websockets"),
+    Row("adapters.picows_transport", ours=f"adapters {BASE}", others="asyncio socket", lazy="picows"),
+    Row("adapters.fetching", ours=f"adapters {BASE}", others="asyncio", lazy="httpx"),
     Row("adapters.recording", ours=f"adapters {BASE}", others="msgspec", lazy="zstandard"),
     # pandas gives a snapshot as a frame to those who have it.
     Row(ENGINE, ours=f"kernels surfaces {BASE} {EVENTS}", others="numpy", lazy="pandas"),
@@ -202,6 +210,7 @@ def test_no_module_stands_in_two_rows() -> None:
             "arrow to pricer.adapters.events",
         ),
         ("pricer.adapters.deribit", "import httpx", "import of httpx"),
+        ("pricer.adapters.feed", "import websockets", "import of websockets"),
         ("pricer.adapters.events", "from . import instruments", "relative import"),
         ("pricer.cli", "from adapters.feed import Feed", "bare import"),
         ("pricer.cli", "import surfaces", "bare import"),
@@ -222,7 +231,7 @@ def test_a_forbidden_arrow_is_refused(module: str, source: str, why: str) -> Non
         ("pricer.engine", "from urllib.parse import urlsplit"),
         ("pricer.cli", "import pricer"),
         ("pricer.snapshot", "def to_pandas():\n    import pandas"),
-        ("pricer.adapters.feed", "import websockets\nfrom pricer.adapters.events import Event"),
+        ("pricer.adapters.websockets_transport", "import websockets\nfrom pricer.adapters.events import Event"),
         ("pricer", "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    from pricer.engine import Engine"),
     ],
 )

@@ -19,7 +19,7 @@ from pricer.adapters.events import (
 )
 from pricer.clock import Instant
 from pricer.conventions import NS_PER_DAY, Reason, Status, ttm_years
-from pricer.engine import EXPIRED_STAYS_NS, Engine
+from pricer.engine import DEFAULT_SETTINGS, EXPIRED_STAYS_NS, Engine, EngineSettings
 from pricer.errors import ConfigError, NotTradable, UnknownInstrument
 from pricer.pricing import greeks
 from pricer.snapshot import MODEL_FIELDS, VALUE_FIELDS, Snapshot
@@ -32,9 +32,9 @@ def priced(scene: Scene, engine: Engine) -> Snapshot:
     return engine.price(scene.clock.now())
 
 
-def running(scene: Scene) -> Engine:
+def running(scene: Scene, settings: EngineSettings = DEFAULT_SETTINGS) -> Engine:
     """An engine that has seen every listing and one round of quotes."""
-    engine = Engine(clock=scene.clock)
+    engine = Engine(settings, clock=scene.clock)
     for event in [*scene.listings(), scene.index(), *scene.quotes()]:
         engine.apply(event)
     return engine
@@ -81,7 +81,7 @@ def test_quote_volatilities_belong_to_the_quotes_own_forward(scene: Scene) -> No
 
 
 def test_a_forward_tick_keeps_the_smile_fixed_in_log_moneyness(scene: Scene) -> None:
-    engine = running(scene)
+    engine = running(scene, EngineSettings(jump_floor=0.1))
     before = priced(scene, engine)
     scene.clock.advance(SECOND // 2)
     scene.spot = 105_000.0
@@ -143,12 +143,17 @@ def test_D05_an_underlying_that_is_no_price_is_no_news(scene: Scene, bad: float)
     before = priced(scene, engine)
     scene.clock.advance(SECOND // 10)
     engine.apply(scene.index(bad))
-    quote = scene.quote(next(iter(scene.instruments())), forward=bad, index=bad)
+    deep = next(iter(scene.instruments()))
+    quote = scene.quote(deep, forward=bad, index=bad)
     engine.apply(quote)
     snapshot = priced(scene, engine)
     assert snapshot.index.value == scene.spot
     assert snapshot.forwards[before[ATM].expiry_ns].value == scene.forward
-    assert snapshot[quote.instrument].status_of("bid_iv")[0] is Status.INVALID
+    # The forward of that instant is known from the others; where it is not, there is no volatility.
+    assert snapshot[deep.name].get("ask_iv") == pytest.approx(before[deep.name].ask_iv, abs=1e-5)
+    scene.clock.advance(3 * SECOND)
+    engine.apply(msgspec.structs.replace(quote, received=scene.clock.now(), exchange_ns=None))
+    assert priced(scene, engine)[deep.name].status_of("ask_iv")[0] is Status.INVALID
 
 
 def test_D03_a_silent_underlying_makes_every_dependent_stale(scene: Scene) -> None:

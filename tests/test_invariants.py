@@ -67,6 +67,7 @@ class Sent:
 
     quote: OptionQuote | None = None  # the newest by the venue's time
     lost: bool = False  # the connection closed after it
+    had_forward: bool = False  # its own, or that of its expiry at that instant
     tradable: bool = True
 
 
@@ -117,6 +118,7 @@ class Ledger:
             return
         sent.quote, sent.lost, sent.tradable = quote, False, quote.state == "open"
         now = quote.received.mono_ns
+        sent.had_forward = is_price(quote.forward) or self.forward_lives(key, now)
         if is_price(quote.index):
             self.heard_mono[key.price_index] = now
         if is_price(quote.forward):
@@ -129,7 +131,8 @@ class Ledger:
 
     def two_sided(self, name: str) -> bool:
         quote = self.sent[name].quote
-        return quote is not None and quote.bid <= quote.ask and is_price(quote.forward) and self.sent[name].tradable
+        sent = self.sent[name]
+        return quote is not None and quote.bid <= quote.ask and sent.had_forward and sent.tradable
 
     def forward_lives(self, key: SliceKey, now: int) -> bool:
         """A forward or index of this connection within 2 s, and a forward of the expiry within a quote's life."""
@@ -327,7 +330,7 @@ def check_quote_numbers(row: Row, ledger: Ledger, now: Instant) -> None:
     for name in QUOTE_IV_FIELDS:
         if row.status_of(name)[0] < Status.STALE:
             assert quote is not None
-            assert is_price(quote.forward), (row, name)
+            assert ledger.sent[row.name].had_forward, (row, name)
             assert not quote.bid > quote.ask, (row, name)
             assert ledger.sent[row.name].tradable, (row, name)
     if quote is not None and row.status_of("mid_iv")[0] is not Status.INVALID:

@@ -172,13 +172,17 @@ def test_the_venues_own_forward_takes_over_and_leaves_no_trace(scene: Scene) -> 
     assert {forward.source for forward in snapshot.forwards.values()} == {"venue"}
     assert all(row.status is Status.OK for row in snapshot if Reason.EXTRAPOLATED not in row.reasons)
     assert not any(Reason.FORWARD_IMPLIED in row.reasons for row in snapshot)
-    # A quote that lacks it afterwards gets none made up.
+    # A quote that lacks it afterwards is one at the venue's own of that instant, and gets none made up.
     (instrument,) = [each for each in scene.instruments() if each.name == AT_THE_MONEY]
     again = after(engine, scene, lambda: [*scene.quotes(), scene.quote(instrument, forward=NAN, bid=0.05)])
-    status, reasons = again[AT_THE_MONEY].status_of("mid_iv")
+    status, reasons = again[AT_THE_MONEY].status_of("bid_iv")
+    assert status is Status.OK
+    assert Reason.FORWARD_IMPLIED not in reasons
+    scene.clock.advance(3 * SECOND)
+    engine.apply(scene.quote(instrument, forward=NAN, index=NAN))
+    status, reasons = engine.price(scene.clock.now())[AT_THE_MONEY].status_of("bid_iv")
     assert status is Status.INVALID
     assert Reason.NO_UNDERLYING in reasons
-    assert Reason.FORWARD_IMPLIED not in reasons
 
 
 def test_where_the_venue_gives_forwards_the_quotes_are_asked_about_them_once_a_second(

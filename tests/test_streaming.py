@@ -319,7 +319,7 @@ async def test_an_exception_in_the_pricing_reaches_the_readers(monkeypatch: pyte
 async def test_a_disk_that_fails_ends_the_recording_and_closes_its_file_while_pricing_goes_on(tmp_path: Path) -> None:
     writer = RecordingWriter(tmp_path / "session.vsr", {"venue": "deribit"})
 
-    def full(kind: int, now: Instant, payload: bytes = b"") -> None:
+    def full(kind: int, now: Instant, payload: bytes = b"", connection: int = 0) -> None:
         raise RecordingError("no space left on device")
 
     writer._add = full  # type: ignore[method-assign]

@@ -160,6 +160,14 @@ def _feeds(snapshot: Snapshot) -> Iterable[Metric]:
         for state in FEED_STATES:
             feeds.add_metric([venue, state], states[venue, state])
     yield feeds
+    skew = GaugeMetricFamily("volstream_venue_skew_seconds", "Our wall clock less the venue's", labels=["venue"])
+    trip = GaugeMetricFamily("volstream_venue_round_trip_seconds", "The last call to the venue", labels=["venue"])
+    lag = GaugeMetricFamily("volstream_venue_lag_seconds", "How late the newest index price came", labels=["venue"])
+    for venue, health in sorted(snapshot.health.items()):
+        for gauges, ns in ((skew, health.skew_ns), (trip, health.round_trip_ns), (lag, health.lag_ns)):
+            if ns is not None:
+                gauges.add_metric([venue], ns / 1e9)
+    yield from (skew, trip, lag)
 
 
 def _measured(source: Measured) -> Iterable[Metric]:

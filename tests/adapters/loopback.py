@@ -17,9 +17,13 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from pricer.adapters.deribit import Deribit
-from pricer.adapters.deribit_instruments import OptionName
+from pricer.adapters.deribit.instruments import OptionName
 from pricer.adapters.events import AnyEvent, FeedStatus
-from pricer.adapters.feed import Feed, FeedLimits, Transport
+from pricer.adapters.feed import Feed
+from pricer.adapters.limits import FeedLimits
+from pricer.adapters.network import Network
+from pricer.adapters.transport import Transport
+from pricer.adapters.transports import transport_of
 from pricer.clock import NS_PER_SECOND, Instant, SystemClock
 from pricer.conventions import NS_PER_DAY
 from tests.adapters.deribit_frames import options
@@ -94,6 +98,9 @@ class Proxy:
         self._writers: list[asyncio.StreamWriter] = []
         self._passing = asyncio.Event()
         self._passing.set()
+        self._upstream = asyncio.Event()
+        self._upstream.set()
+        self.slice_bytes = 0  # downstream in pieces of so many; 0 passes them on as they come
         self.port = 0
         self.accepted = 0
 
@@ -110,6 +117,7 @@ class Proxy:
         finally:
             server.close()
             self._passing.set()
+            self._upstream.set()
             for writer in self._writers:
                 writer.transport.abort()
             await server.wait_closed()
@@ -119,12 +127,17 @@ class Proxy:
         """From now on nothing passes, and nobody is told."""
         self._passing.clear()
 
+    def drop_upstream(self) -> None:
+        """From now on nothing of ours reaches the venue, while all of the venue's reaches us."""
+        self._upstream.clear()
+
     def heal(self) -> None:
         """Pass bytes again, for connections made from now on."""
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
         self._passing.set()
+        self._upstream.set()
 
     def reset(self) -> None:
         """A TCP reset on every connection."""
@@ -138,14 +151,22 @@ class Proxy:
         self.accepted += 1
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers += [writer, far_writer]
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        up = self._pump(reader, far_writer, self._upstream)
+        await asyncio.gather(up, self._pump(far_reader, writer, self._passing, sliced=True))
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event, *, sliced: bool = False
+    ) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
+                await gate.wait()
                 await self._passing.wait()
-                writer.write(data)
-                await writer.drain()
+                step = self.slice_bytes if sliced and self.slice_bytes else len(data)
+                for start in range(0, len(data), step):
+                    writer.write(data[start : start + step])
+                    await writer.drain()
+                    if step < len(data):
+                        await asyncio.sleep(0)  # each piece is a segment of its own
         writer.close()
 
 
@@ -159,6 +180,9 @@ class Watched:
         limits: FeedLimits = QUICK,
         adapter: Deribit | None = None,
         transport: Transport | None = None,
+        transport_name: Any = "websockets",
+        network: Network | None = None,
+        compression: bool = False,
         **more: Any,
     ) -> None:
         self.adapter = adapter or Deribit()
@@ -172,7 +196,7 @@ class Watched:
             clock=self.clock,
             rng=random.Random(1),
             limits=limits,
-            transport=transport,
+            transport=transport or transport_of(transport_name, limits, network, compression=compression),
             **more,
         )
         self.task: asyncio.Task[None] | None = None
@@ -184,6 +208,11 @@ class Watched:
     @property
     def statuses(self) -> list[FeedStatus]:
         return [event for event in self.events if isinstance(event, FeedStatus)]
+
+    @property
+    def losses(self) -> list[FeedStatus]:
+        """Only how connections, or attempts, ended."""
+        return [status for status in self.statuses if status.state == "closed"]
 
     def count(self, state: str) -> int:
         """How often the connection came into `state`."""
@@ -197,6 +226,9 @@ class Watched:
         finally:
             await asyncio.wait_for(self.feed.close(), 5)
             await self.task
+
+
+Watch = Callable[..., Watched]
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 3.0) -> None:

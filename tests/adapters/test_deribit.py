@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from pricer.adapters.deribit import MAX_FRAME_BYTES, MAX_INSTRUMENTS, Deribit
+from pricer.adapters.deribit import Deribit
+from pricer.adapters.deribit.adapter import MAX_FRAME_BYTES
+from pricer.adapters.deribit.catalog import MAX_INSTRUMENTS
 from pricer.adapters.events import (
     AnyEvent,
     FeedStatus,
@@ -24,6 +26,7 @@ from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import ConfigError
 from tests.adapters.deribit_frames import (
     EXPIRY_NS,
+    FIXED_CHANNELS,
     NOW,
     Venue,
     encoded,
@@ -145,7 +148,7 @@ def test_a_list_asked_for_again_brings_what_is_new_changed_and_gone() -> None:
     assert not venue.events
     first, second, third = venue.instruments
     venue.instruments = [first, {**second, "tick_size": 0.001}, options(1)[0]]
-    venue.pass_time(61)
+    venue.pass_time(66)  # what a list lacks is gone when the next one, 5 s later, lacks it, too
     news = [event for event in venue.events if not isinstance(event, FeedStatus)]
     assert [type(event) for event in news] == [InstrumentChanged, InstrumentListed, InstrumentExpired]
     assert isinstance(news[-1], InstrumentExpired)
@@ -182,7 +185,7 @@ def test_a_state_change_is_a_changed_instrument() -> None:
 
 def test_a_made_up_flood_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_INSTRUMENTS == 20_000
-    monkeypatch.setattr("pricer.adapters.deribit.MAX_INSTRUMENTS", 100)
+    monkeypatch.setattr("pricer.adapters.deribit.catalog.MAX_INSTRUMENTS", 100)
     adapter = Deribit(None)
     message = fixture("ticker_inverse_call")
     for strike in range(1, 300):
@@ -208,6 +211,7 @@ def test_a_new_connection_asks_for_heartbeat_instruments_and_channels() -> None:
     ]
     assert messages[0]["params"] == {"interval": 10}
     assert [each["params"]["currency"] for each in messages[1:3]] == ["BTC", "USDC"]
+    assert {each["params"]["kind"] for each in messages[1:3]} == {"option"}
     assert messages[3]["params"]["channels"][:4] == [
         "deribit_price_index.btc_usd",
         "ticker.BTC-PERPETUAL.100ms",
@@ -216,6 +220,11 @@ def test_a_new_connection_asks_for_heartbeat_instruments_and_channels() -> None:
     ]
     assert [each["id"] for each in messages] == [1, 2, 3, 4]
     assert adapter.to_send(NOW) == []
+    adapter.receive(reply(messages[1]["id"], options(1)), NOW)
+    assert [each["method"] for each in texts(adapter.to_send(NOW))] == ["public/subscribe"]
+    adapter.receive(reply(messages[2]["id"], []), NOW)
+    lists = [each["params"] for each in texts(adapter.to_send(NOW)) if "get_instruments" in each["method"]]
+    assert [(each["kind"], each["currency"]) for each in lists] == [("future", "BTC"), ("future", "USDC")]
 
 
 def test_status_goes_from_open_to_live_to_closed() -> None:
@@ -244,7 +253,7 @@ def test_many_instruments_are_subscribed_within_the_venues_limits() -> None:
     calls = [each for each in venue.asked if each["method"] == "public/subscribe"]
     assert max(len(each["params"]["channels"]) for each in calls) <= 250
     assert max(len(json.dumps(each)) for each in calls) < 32_000
-    assert len(venue.subscribed) == 2000 + 4
+    assert len(venue.subscribed) == 2000 + len(FIXED_CHANNELS)
     assert len(set(venue.subscribed)) == len(venue.subscribed)
 
 
@@ -274,8 +283,9 @@ def test_P06_the_answer_does_not_wait_for_credits() -> None:
 
 
 def test_silence_longer_than_a_heartbeat_and_a_half_gives_the_connection_up() -> None:
-    venue = live()
-    adapter = venue.adapter
+    adapter = Deribit(("BTC",))
+    adapter.opened(NOW)
+    texts(adapter.to_send(NOW))
     for second in range(10, 60, 10):
         adapter.on_time(NOW.plus(second * S))
         adapter.receive(frame("heartbeat"), NOW.plus(second * S))
@@ -329,7 +339,7 @@ def test_P01_an_error_for_a_whole_chunk_finds_its_culprit() -> None:
         adapter.on_time(now)
     rejected = [event for event in events if isinstance(event, SubscriptionRejected)]
     assert [(each.channel, each.code) for each in rejected] == [(bad, "-32602")]
-    assert len(accepted) == 499 + 4
+    assert len(accepted) == 499 + len(FIXED_CHANNELS)
 
 
 def test_an_error_for_all_channels_is_not_chased_through_halves() -> None:
@@ -348,7 +358,7 @@ def test_a_rate_limit_pauses_and_never_reconnects() -> None:
     for message in sent:
         adapter.receive(refusal(message["id"], 10028), NOW)
     assert adapter.wants_reconnect is None
-    assert adapter.counters["error.too_many_requests"] == 3
+    assert adapter.counters["error.too_many_requests"] == len(sent) == 3
     assert adapter.to_send(NOW) == []
     later = NOW.plus(2 * S)
     adapter.on_time(later)
@@ -365,13 +375,17 @@ def test_an_oversize_frames_error_without_an_id_leads_to_smaller_frames() -> Non
     assert adapter.receive(encoded(fixture("error_too_large")), NOW)[1:] == []
     later = NOW.plus(10 * S)
     adapter.on_time(later)
-    again = [each["params"]["channels"] for each in texts(adapter.to_send(later)) if "subscribe" in each["method"]]
-    assert [len(channels) for channels in again] == [2, 2]
+    sent = [each for each in texts(adapter.to_send(later)) if "subscribe" in each["method"]]
+    again = [each["params"]["channels"] for each in sent if each["method"] == "public/subscribe"]
+    assert [len(channels) for channels in again] == [5, 5]
     assert [channel for channels in again for channel in channels] == first["params"]["channels"]
+    # The venue may have subscribed them, and only the reply was lost.
+    before = [each["params"]["channels"] for each in sent if each["method"] == "public/unsubscribe"]
+    assert before == again
 
 
 def test_an_unanswered_list_is_asked_for_again_with_growing_pauses() -> None:
-    adapter = Deribit()
+    adapter = Deribit(futures=False)
     adapter.opened(NOW)
     asked = []
     for second in range(200):
@@ -409,10 +423,17 @@ def at(wall_ns: int) -> Instant:
     return NOW.plus(wall_ns - NOW.wall_ns)
 
 
+def shortly_before_expiry() -> Venue:
+    venue = Venue(Deribit(), fixture("instruments_btc")["result"], at(EXPIRY_NS - 30 * S))
+    venue.open()
+    venue.events.clear()
+    return venue
+
+
 def test_N02_instruments_end_by_our_own_clock_and_are_unsubscribed() -> None:
-    venue = live()
+    venue = shortly_before_expiry()
     venue.instruments = venue.instruments[2:]
-    venue.pass_time((EXPIRY_NS - NOW.wall_ns) / S)
+    venue.pass_time(30)
     expired = [event for event in venue.events if isinstance(event, InstrumentExpired)]
     assert [each.instrument for each in expired] == ["BTC-12MAR25-65000-C", "BTC-12MAR25-80000-P"]
 
@@ -440,14 +461,14 @@ def test_N02_the_deadline_is_the_expiry_when_nothing_is_nearer() -> None:
 def test_N02_a_year_of_expiries_leaves_nothing_behind() -> None:
     venue = Venue(Deribit(), options(5))
     venue.open()
-    venue.pass_time(86_400)
-    size = len(venue.adapter._listing._expiries)
+    venue.pass_time(3_600)
+    size = len(venue.adapter._catalog._listing._expiries)
     assert size == 5
     venue.instruments = []
     venue.now = at(1_751_011_200 * S)
     venue.pass_time(1)
     assert venue.adapter.instruments == {}
-    assert venue.adapter._listing._expiries == []
+    assert venue.adapter._catalog._listing._expiries == []
     assert not [name for name in venue.adapter._session._state if "27JUN25" in name]
 
 
@@ -462,8 +483,8 @@ def test_N03_data_after_expiry_is_ignored_even_before_the_timer_ran() -> None:
 
 
 def test_N03_a_list_that_still_names_it_does_not_bring_it_back() -> None:
-    venue = live()
-    venue.pass_time((EXPIRY_NS - NOW.wall_ns) / S + 120)
+    venue = shortly_before_expiry()
+    venue.pass_time(150)
     assert list(venue.adapter.instruments) == ["BTC-27JUN25-100000-C"]
     assert not [event for event in venue.events if isinstance(event, InstrumentListed)]
 
@@ -623,7 +644,9 @@ def test_P13_a_ticker_about_another_instrument_is_dropped() -> None:
 
 
 def test_P12_unknown_methods_channels_fields_and_states_are_counted_by_kind() -> None:
-    venue = live()
+    venue = Venue(Deribit(), fixture("instruments_btc")["result"])
+    venue.quiet = lambda channel: True
+    venue.open()
     adapter = venue.adapter
     for number in range(50):
         adapter.receive(encoded({"method": f"new_method_{number}", "params": {}}), NOW)

@@ -6,9 +6,10 @@ import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 
-from pricer.adapters.deribit_instruments import (
+from pricer.adapters.deribit.instruments import (
     currency_of,
     index_of,
     instrument_from_name,
@@ -73,7 +74,8 @@ def test_option_names_are_parsed_exactly_and_put_together_again(name: str, famil
 )
 def test_other_names_are_no_options(name: str) -> None:
     assert parse_option_name(name) is None
-    assert instrument_from_name(name) is None
+    found = instrument_from_name(name)
+    assert found is None or found.kind != "option"
 
 
 def test_options_expire_at_eight_utc() -> None:
@@ -173,5 +175,25 @@ def test_an_object_that_is_no_instrument_is_none(item: dict[str, Any]) -> None:
     assert from_wire(item)[0] is None
 
 
-def test_futures_in_a_list_are_passed_over() -> None:
-    assert from_wire({**call(), "kind": "future"}) == (None, {"not_an_option": 1})
+@pytest.mark.parametrize("kind", ["option_combo", "future_combo", "spot", None, 5])
+def test_other_kinds_in_a_list_are_passed_over(kind: object) -> None:
+    assert from_wire({**call(), "kind": kind}) == (None, {"other_kind": 1})
+
+
+def test_a_future_is_named_like_a_future() -> None:
+    assert from_wire({**call(), "kind": "future"}) == (None, {"bad_instrument": 1})
+
+
+def test_C07_expiries_agree_with_the_calendar_on_every_day_of_the_century() -> None:
+    """Leap days, 2038 and the rest, against numpy's proleptic calendar."""
+    days = np.arange(np.datetime64("2000-01-01"), np.datetime64("2100-01-01"))
+    for day in days:
+        code = day.astype(object).strftime("%d%b%y").upper().lstrip("0")
+        parsed = parse_option_name(f"BTC-{code}-100000-C")
+        assert parsed is not None, code
+        assert parsed.expiry_ns == int(day.astype("datetime64[ns]").astype(np.int64)) + 8 * 3600 * 10**9, code
+
+
+@pytest.mark.parametrize("code", ["29FEB23", "29FEB27", "31APR26", "0JAN26", "30FEB24"])
+def test_C07_days_that_do_not_exist_are_no_expiries(code: str) -> None:
+    assert parse_option_name(f"BTC-{code}-100000-C") is None

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from pricer.adapters.deribit import Deribit
-from pricer.adapters.deribit_instruments import instrument_from_wire, parse_option_name
-from pricer.adapters.events import AnyEvent, InstrumentListed, OptionQuote, UnderlyingPrice, VenueMark
+from pricer.adapters.deribit.instruments import instrument_from_wire, parse_option_name
+from pricer.adapters.events import AnyEvent, DeliveryPrice, InstrumentListed, OptionQuote, UnderlyingPrice, VenueMark
 from pricer.adapters.instruments import Instrument
 from pricer.adapters.recording import Frame, apply_record, open_recording
 from pricer.clock import Instant
@@ -188,8 +188,20 @@ def test_a_linear_ticker_of_2024_keeps_its_decimal_strike() -> None:
     assert (quote.forward_index, mark.mark_iv) == ("index_price", 2.0964)
 
 
-def test_a_ticker_of_an_option_that_has_just_expired_is_no_quote() -> None:
+def test_N02_a_ticker_of_an_option_that_has_just_expired_is_no_quote_but_tells_the_delivery_price() -> None:
     (message,) = [each for each in literals() if "BTC-8JUN20-8750-P" in str(each.get("params"))]
-    adapter = Deribit(None)
-    assert adapter.receive(msgspec.json.encode(message), instant_of(message)) == []
-    assert adapter.counters["after_expiry"] == 1
+    adapter, now = Deribit(None), instant_of(message)
+    expiry_ns = 1_591_603_200 * 10**9
+    assert adapter.receive(msgspec.json.encode(message), now) == [
+        DeliveryPrice(
+            venue="deribit",
+            received=now,
+            exchange_ns=expiry_ns + 48_000_000,
+            price_index="btc_usd",
+            price=9728.65,
+            estimated=False,
+            expiry_ns=expiry_ns,
+        )
+    ]
+    assert adapter.receive(msgspec.json.encode(message), now) == [], "once for all options of the expiry"
+    assert adapter.counters == {"after_expiry": 2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pricer.adapters.deribit_instruments import instrument_from_name
+from pricer.adapters.deribit.instruments import instrument_from_name
 from pricer.adapters.events import InstrumentChanged, InstrumentListed
 from pricer.adapters.instruments import Instrument
 from pricer.adapters.listing import Listing

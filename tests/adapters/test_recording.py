@@ -7,7 +7,9 @@ import builtins
 import contextlib
 import gzip
 import random
+import struct
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ import pytest
 
 from pricer.adapters.adapter import WsSend
 from pricer.adapters.deribit import Deribit
-from pricer.adapters.events import AnyEvent
+from pricer.adapters.events import AnyEvent, InstrumentExpired
 from pricer.adapters.recording import (
     MAGIC,
     Closed,
+    Connecting,
     Frame,
     Gap,
     Opened,
@@ -209,6 +212,55 @@ def test_a_bomb_in_a_block_is_refused_by_its_size(tmp_path: Path) -> None:
         list(open_recording(path))
 
 
+def test_R09_version_1_which_had_no_connections_stays_readable(tmp_path: Path) -> None:
+    def record(kind: int, instant: Instant, payload: bytes) -> bytes:
+        rest = struct.pack("<Bqq", kind, *instant) + payload
+        crc = zlib.crc32(rest, zlib.crc32(struct.pack("<I", len(payload))))
+        return struct.pack("<4sII", b"\xf5\x9aVR", len(payload), crc) + rest
+
+    old = [
+        record(0, Instant(0, 0), b'{"venue":"deribit","underlyings":["BTC"]}'),
+        record(3, at(0), b""),
+        record(1, at(1), b'{"number":1}'),
+        record(5, at(2), b""),
+        record(2, at(3), b""),
+        record(4, at(4), b"reset: by peer"),
+    ]
+    (tmp_path / "old").write_bytes(b"VOLSTRM\x01" + b"".join(old) + b"torn")
+    recording = open_recording(tmp_path / "old")
+    assert recording.meta == META
+    expected = [Opened(at(0)), Frame(b'{"number":1}', at(1)), Timer(at(2)), PriceMark(at(3))]
+    assert list(recording) == [*expected, Closed(at(4), "reset: by peer")]
+    assert "the last 4 bytes" in recording.notes[0]
+
+
+def test_connections_are_told_apart(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path / "a", META) as writer:
+        writer.connecting(at(0), 2)
+        writer.opened(at(1), 2**32 - 1)
+        writer.frame(b"x", at(2), 2)
+        writer.timer(at(3), 2)
+        writer.closed(at(4), "rotated", 2)
+    assert list(open_recording(tmp_path / "a")) == [
+        Connecting(at(0), 2),
+        Opened(at(1), 2**32 - 1),
+        Frame(b"x", at(2), 2),
+        Timer(at(3), 2),
+        Closed(at(4), "rotated", 2),
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to stand for a full disk")
+def test_R03_a_full_disk_is_told_as_an_error_of_the_recording_also_when_closing(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "a", META)
+    writer._file.close()
+    writer._file = open("/dev/full", "wb")  # noqa: SIM115 - closed by the writer
+    writer.frame(b"x" * 100, NOW)
+    with pytest.raises(RecordingError, match="No space left"):
+        writer.close()
+    assert writer._file.closed
+
+
 # Replays
 
 
@@ -276,7 +328,8 @@ def test_apply_record_calls_on_time_when_a_deadline_passed_between_frames() -> N
     expiry = 1_741_766_400 * NS_PER_SECOND
     late = NOW.plus(expiry - NOW.wall_ns)
     events = apply_record(venue.adapter, Frame(frame("heartbeat"), late))
-    assert len(events) == 2, "two options expired on the way"
+    expired = [event for event in events if isinstance(event, InstrumentExpired)]
+    assert len(expired) == 2, "two options expired on the way"
     assert apply_record(venue.adapter, PriceMark(late)) == apply_record(venue.adapter, Gap(0, 1)) == []
 
 

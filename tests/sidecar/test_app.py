@@ -170,8 +170,9 @@ async def test_V07_many_joins_while_the_stream_moves(source: Source, market: Mar
 async def test_V09_clients_see_stale_when_the_engine_says_nothing_more(source: Source) -> None:
     async with running(source) as address, joined(address) as websocket:
         await subscribe(websocket)
-        delta = await hear(websocket, "delta")
-    assert delta["index"]["status"] == "STALE"
+        async with asyncio.timeout(10):
+            while (delta := await hear(websocket, "delta"))["index"]["status"] != "STALE":
+                pass
     assert set(delta["columns"]["status"]) == {"STALE"}
 
 

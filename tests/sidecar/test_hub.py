@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from pricer.clock import Instant, ManualClock
 from pricer.config import ServerSection
 from pricer.sidecar.hub import Client, Hub, SnapshotSource
 from pricer.sidecar.protocol import Refused, StreamKey
+from pricer.snapshot import VenueHealth
 from pricer.streaming import Latencies
 from tests.handmade import SECOND
 from tests.sidecar.snapshots import Market, Source
@@ -243,6 +245,16 @@ def test_V05_a_client_that_only_talks_nonsense_is_closed() -> None:
     assert bench.closed == []
     bench.say(client, "nonsense")
     assert bench.closed == [(1008, "4 bad messages in a row")]
+
+
+def test_C02_skew_round_trip_and_lateness_of_each_venue_are_metrics() -> None:
+    bench = Bench()
+    known = VenueHealth("deribit", skew_ns=2_000_000_000, round_trip_ns=30_000_000)
+    bench.source.publish(replace(bench.market.snapshot(), health={"deribit": known}))
+    text = bench.hub.metrics.text().decode()
+    assert 'volstream_venue_skew_seconds{venue="deribit"} 2.0' in text
+    assert 'volstream_venue_round_trip_seconds{venue="deribit"} 0.03' in text
+    assert "volstream_venue_lag_seconds{" not in text, "not known is not zero"
 
 
 def test_V12_metrics_have_bounded_labels_and_name_no_instrument() -> None:
