@@ -1,6 +1,6 @@
 # Each target makes .venv when it is missing. ARGS= goes to the program: make demo ARGS="--port 9000".
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check bench bench-kernels bench-surfaces
+.PHONY: help setup demo test test-long check simulate bench bench-kernels bench-surfaces bench-adapters
 SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
@@ -17,10 +17,14 @@ demo: ## the embedded market, the pricer and the sidecar, with the live chain in
 
 test: check ## everything that CI runs
 	@.ci/browser
+	@$(BIN)/volstream warmup # once, on both cores, before tests that have a time limit each
 	$(PYTEST) -rs -n 2 --dist worksteal -m "not long" $(ARGS)
 
 test-long: setup ## the tests that are too slow for every change
 	$(PYTEST) -rs -m long --timeout 3600 $(ARGS) || [ $$? = 5 ] # 5: there are none
+
+simulate: setup ## the simulator bench: a thousand seeds of random faults on virtual time
+	$(BIN)/python -m tests.simulate --seeds 1000 $(ARGS)
 
 check: setup ## lint, format and types
 	$(BIN)/ruff check --quiet .
@@ -37,3 +41,7 @@ bench-kernels: ## the kernels beside other packages, which are installed for it
 bench-surfaces: ## surfaces beside other packages, which are installed for it
 	@.ci/environment bench
 	$(BIN)/python -m benchmarks.surfaces $(ARGS)
+
+bench-adapters: ## frames of a venue beside other packages, which are installed for it
+	@.ci/environment bench
+	$(BIN)/python -m benchmarks.adapters $(ARGS)
