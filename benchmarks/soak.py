@@ -1,0 +1,241 @@
+"""Does anything grow? `python -m benchmarks.soak --minutes 60 [--write]`: an hour of a live stream under reconnections.
+
+An embedded Deribit in a process of its own moves twice as fast as usual and is reached, with permessage-deflate,
+through a TCP proxy (in that process, too) that resets every connection once a minute. This process is `pricer.live` as
+anybody uses it, with trades and a book.
+Sampled: its resident memory, threads, asyncio tasks, descriptors, and once a minute what the garbage collector knows,
+by type. The slope is least squares after the warm-up; `--write` puts the table into docs/soak.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import platform
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import pricer
+from pricer.clock import SystemClock
+from pricer.conventions import Status
+from pricer.streaming import LiveStream
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "soak.md"
+MOST_SLOPE = 1.0  # FAULTS H03, MiB an hour
+BOOKS = ("BTC-PERPETUAL",)
+SHORTEST_MINUTES = 30.0  # for a verdict on memory: below, noise is larger than the limit
+MORE_OF_A_TYPE = 1000  # and a fifth: what comes and goes with the chain is less
+
+
+class Sample(NamedTuple):
+    """What one look showed."""
+
+    second: float
+    mib: float
+    threads: int
+    tasks: int
+    descriptors: int
+    snapshots: int
+    connections: int
+    ok: float  # part of the chain
+
+
+@dataclass
+class Soak:
+    """All looks of a run."""
+
+    minutes: float
+    reconnect_s: float
+    samples: list[Sample] = field(default_factory=list)
+    # Of the first look after the warm-up, and of the last: to keep all would be the growth that is looked for.
+    first_types: Counter[str] | None = None
+    last_types: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def warm_up_s(self) -> float:
+        """A sixth of the run, at most five minutes."""
+        return min(300.0, self.minutes * 10.0)
+
+    @property
+    def warm(self) -> list[Sample]:
+        return [each for each in self.samples if each.second >= self.warm_up_s]
+
+    def slope(self) -> tuple[float, float]:
+        """MiB an hour after the warm-up, by least squares, and its standard error."""
+        hours = np.array([each.second / 3600.0 for each in self.warm])
+        mib = np.array([each.mib for each in self.warm])
+        if len(hours) < 3:
+            return float("nan"), float("nan")
+        offsets = hours - hours.mean()
+        slope = float(offsets @ mib / (offsets @ offsets))
+        rest = mib - mib.mean() - slope * offsets
+        return slope, float(np.sqrt(rest @ rest / (len(hours) - 2) / (offsets @ offsets)))
+
+    def grown(self) -> list[str]:
+        """Types of which there are far more at the end than after the warm-up."""
+        first, last = self.first_types, self.last_types
+        if first is None:
+            return []
+        more = {name: last[name] - first[name] for name in last}
+        return [
+            f"{name} {first[name]:,} to {last[name]:,}"
+            for name, count in more.items()
+            if count > MORE_OF_A_TYPE and last[name] > 1.2 * first[name]
+        ]
+
+    def verdict(self) -> list[str]:
+        """What is not flat; empty when all is."""
+        found = [f"more {each}" for each in self.grown()]
+        slope, error = self.slope()
+        if self.minutes >= SHORTEST_MINUTES and not slope <= MOST_SLOPE:
+            found.append(f"memory: {slope:.2f} MiB/h (± {error:.2f}), the limit is {MOST_SLOPE:g}")
+        for name in ("threads", "tasks", "descriptors"):
+            # By the middle of each half: one look may meet a connection that is being made.
+            half = len(self.warm) // 2
+            halves = (self.warm[:half], self.warm[half:])
+            before, after = (float(np.median([getattr(each, name) for each in part])) for part in halves)
+            if after > before:
+                found.append(f"{name}: {before:g} at first, {after:g} later")
+        expected = int(self.minutes * 60.0 / self.reconnect_s) - 1
+        if self.samples[-1].connections < expected:
+            found.append(f"only {self.samples[-1].connections} connections, {expected} were to be")
+        if max(each.ok for each in self.warm[-20:]) < 0.9:
+            found.append("the chain did not come back to OK")
+        return found
+
+
+@contextmanager
+def market(reconnect_s: float) -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.soak_market", str(reconnect_s)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait(10)
+
+
+def look(stream: LiveStream, second: float) -> Sample:
+    snapshot, ok = stream.latest, 0.0
+    if snapshot is not None and len(snapshot):
+        ok = float(np.mean(snapshot.columns()["status"] == Status.OK))
+    loop = stream._loop
+    return Sample(
+        second=second,
+        mib=int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20,
+        threads=threading.active_count(),
+        tasks=len(asyncio.all_tasks(loop)) if loop is not None else 0,
+        descriptors=len(os.listdir("/proc/self/fd")),
+        snapshots=stream.stats["snapshots"],
+        connections=stream.feed_counters["connections"],
+        ok=ok,
+    )
+
+
+def by_type() -> Counter[str]:
+    """What the collector knows, after it has collected."""
+    gc.collect()
+    return Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
+
+
+async def soak(url: str, run: Soak, every_s: float) -> None:
+    """Watch the stream for the run's minutes, printing once a minute."""
+    clock = SystemClock()
+    async with pricer.live(url=url, seed=7, compression=True, trades=True, books=BOOKS) as stream:
+        start_ns, minute = clock.now().mono_ns, 0
+        while True:
+            await asyncio.sleep(every_s)
+            second = (clock.now().mono_ns - start_ns) / 1e9
+            run.samples.append(look(stream, second))
+            if second >= 60.0 * (minute + 1):
+                minute += 1
+                run.last_types = by_type()
+                if run.first_types is None and second >= run.warm_up_s:
+                    run.first_types = run.last_types
+                print(line(run.samples[-1]), flush=True)
+            if second >= run.minutes * 60.0:
+                return
+
+
+def line(sample: Sample) -> str:
+    return (
+        f"{sample.second / 60:6.1f} min  {sample.mib:7.1f} MiB  {sample.threads} threads  {sample.tasks} tasks  "
+        f"{sample.descriptors} descriptors  {sample.snapshots:,} snapshots  {sample.connections} connections  "
+        f"{sample.ok:.0%} OK"
+    )
+
+
+def report(run: Soak) -> list[str]:
+    slope, error = run.slope()
+    faults = run.verdict()
+    last = run.samples[-1]
+    lines = [
+        f"{run.minutes:g} minutes, {last.connections} connections, {last.snapshots:,} snapshots",
+        f"memory after {run.warm_up_s / 60:g} minutes of warm-up: {slope:+.2f} MiB/h (standard error {error:.2f})",
+    ]
+    if run.minutes < SHORTEST_MINUTES:
+        lines.append(f"no verdict on memory: {SHORTEST_MINUTES:g} minutes are the least for one")
+    return [*lines, *(f"NOT FLAT: {each}" for each in faults), "not flat" if faults else "flat"]
+
+
+def written(run: Soak) -> str:
+    """The page: how it was done, one row for each of twelve parts of the run, the result."""
+    names = ("minute", "MiB", "threads", "tasks", "descriptors", "snapshots", "connections", "OK")
+    table = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    table += [
+        f"| {each.second / 60:.0f} | {each.mib:.1f} | {each.threads} | {each.tasks} | {each.descriptors} | "
+        f"{each.snapshots:,} | {each.connections} | {each.ok:.0%} |"
+        for each in parts(run.samples, 12)
+    ]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    head = (
+        "# One hour under reconnections\n\n"
+        f"Written by `python -m benchmarks.soak --minutes {run.minutes:g} --write` on {machine}.\n"
+        "An embedded Deribit in a process of its own, twice as active as usual, compressed, behind a TCP\n"
+        f"proxy that resets every connection each {run.reconnect_s:g} s; measured is the process of `pricer.live`.\n"
+        f"The limit of the memory's slope is {MOST_SLOPE:g} MiB an hour; threads, tasks, descriptors and objects by\n"
+        "type have to stay as they are.\n"
+    )
+    result = "\n".join(f"- {each}" for each in report(run))
+    return f"{head}\n{result}\n\n" + "\n".join(table) + "\n"
+
+
+def parts(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """`count` of the samples, evenly, with the last."""
+    at = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
+    return [samples[each] for each in at.tolist()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--reconnect-s", type=float, default=60.0)
+    parser.add_argument("--every-s", type=float, default=2.0, help="how often to look")
+    parser.add_argument("--write", action="store_true", help="write docs/soak.md")
+    options = parser.parse_args()
+    pricer.warmup()
+    run = Soak(options.minutes, options.reconnect_s)
+    with market(options.reconnect_s) as url:
+        asyncio.run(soak(url, run, options.every_s))
+    lines = report(run)
+    print("\n".join(lines))
+    if options.write:
+        PAGE.write_text(written(run), encoding="utf-8")
+    return 0 if lines[-1] == "flat" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
