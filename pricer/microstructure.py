@@ -28,8 +28,8 @@ Levels = tuple[tuple[float, float], ...]
 MOST_INSTRUMENTS = 5_000
 # A window's changes and trades, per instrument: beyond, the oldest go.
 MOST_ENTRIES = 4_096
-# Trade ids remembered to know repetitions by, over all instruments.
-MOST_IDS = 100_000
+# Trade ids remembered to know repetitions by, over all instruments: minutes of a busy venue.
+MOST_IDS = 20_000
 MOST_TIMES = 256
 
 
@@ -162,7 +162,7 @@ class _Track:
         self.book: BookDepth | None = None
         self.flow: deque[tuple[int, float]] = deque(maxlen=MOST_ENTRIES)
         self.prints: dict[str, _Print] = {}
-        self.refills = (_Refill(), _Refill())
+        self.refills: tuple[_Refill, ...] = ()  # of bids and asks, once there is a book
         self.sequence: int | None = None
         self.newest_ns: int | None = None
 
@@ -251,8 +251,8 @@ class Microstructure:
             sold=sold,
             trades=len(track.prints),
             late=sum(each.late for each in prints),
-            bid_refill_s=_median(track.refills[0]),
-            ask_refill_s=_median(track.refills[1]),
+            bid_refill_s=_median(track.refills[0]) if track.refills else NAN,
+            ask_refill_s=_median(track.refills[1]) if track.refills else NAN,
             unfilled=sum(len(each.unfilled) for each in track.refills),
         )
 
@@ -264,6 +264,7 @@ class Microstructure:
             return
         before, track.book = track.book, book
         if before is None:
+            track.refills = track.refills or (_Refill(), _Refill())
             return
         now_ns = book.received.mono_ns
         flow = order_flow(before, book)
