@@ -319,6 +319,7 @@ class Microstructure:
             del track.prints[next(iter(track.prints))]
         size = trade.size if trade.side == "buy" else -trade.size
         track.prints[trade.trade_id] = _Print(trade.received.mono_ns, size, late)
+        self._expire(track, trade.received.mono_ns)  # also where nobody ever asks
 
     def _seen(self, trade: Trade) -> bool:
         key = (trade.venue, trade.instrument, trade.trade_id)

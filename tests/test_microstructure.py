@@ -161,9 +161,10 @@ def test_what_does_not_come_back_within_the_window_is_counted_and_not_averaged()
 
 
 def test_trade_imbalance_is_by_the_aggressors_side_within_the_window() -> None:
-    micro = fed(trade("1", 3.0, 0), trade("2", 1.0, 1, side="sell"), trade("3", 5.0, 100))
-    state = micro.of("v", "X", at(1))
+    micro = fed(trade("1", 3.0, 0), trade("2", 1.0, 1, side="sell"), trade("3", 5.0, 2))
+    state = micro.of("v", "X", at(2))
     assert (state.bought, state.sold, state.trade_imbalance, state.trades) == (8.0, 1.0, 7 / 9, 3)
+    micro.apply(trade("4", 5.0, 100))
     state = micro.of("v", "X", at(100))
     assert (state.bought, state.sold, state.trade_imbalance, state.trades) == (5.0, 0.0, 1.0, 1)
     assert math.isnan(micro.of("v", "X", at(1000)).trade_imbalance)
@@ -246,3 +247,9 @@ def test_the_tracker_gives_what_the_functions_give() -> None:
     assert state.microprice == microprice(BOOK, 2)
     assert state.vega_depth == depth_in_vega(BOOK, 100.0, 2.0, depth=3)
     assert (state.mid, state.spread, state.received) == (11.0, 2.0, BOOK.received)
+
+
+def test_I6_a_tape_that_nobody_asks_about_leaves_its_window_and_no_more() -> None:
+    micro = fed(*(trade(str(number), seconds=float(number)) for number in range(1_000)), window_ns=60 * NS_PER_SECOND)
+    (track,) = micro._tracks.values()
+    assert len(track.prints) <= 61
