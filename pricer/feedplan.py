@@ -40,8 +40,7 @@ class FeedPlan:
         most = CONNECTIONS.connections
         if not 1 <= self.connections <= most:
             raise ConfigError(f"connections: {self.connections} is not between 1 and the venue's limit of {most}")
-        self.window()
-        self.adapters()  # what a lane refuses is refused now, not when it is first needed
+        self.adapters()(0)  # what a lane refuses is refused now, not when it is first needed
 
     def window(self) -> Window | None:
         """The part of each chain that is wanted."""
@@ -54,27 +53,23 @@ class FeedPlan:
     ) -> Callable[[int], Deribit]:
         """Makes the adapter of a lane, 0 to `connections` - 1; all share the venue's budget, and what is held.
 
-        What concerns the venue as a whole, trades and the account among it, is asked for on the first lane.
+        The account is read on the first lane; what else concerns the whole venue the first share carries by itself.
         """
         budget, held = new_budget(), Held()
 
         def adapter_of(lane: int) -> Deribit:
-            first = lane == 0
             return ADAPTERS[self.venue](
                 self.underlyings,
                 books=self.books,
-                trades=self.trades and first,
-                volatility_index=first,
-                delivery=first,
+                trades=self.trades,
                 window=self.window(),
                 share=Share(lane, self.connections),
                 budget=budget,
-                credentials=credentials if first else None,
+                credentials=credentials if lane == 0 else None,
                 nonce=nonce,
                 held=held,
             )
 
-        adapter_of(0)
         return adapter_of
 
     def to_meta(self) -> dict[str, Any]:
