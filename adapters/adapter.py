@@ -16,6 +16,7 @@ Events come from `receive`, `on_time` and `closed` only.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -75,6 +76,17 @@ class KeepsPrivate(Protocol):
 
     def to_show(self, frame: bytes | str) -> bytes | str:
         """The frame as recorders may have it, asked after `receive`; something harmless instead of a private one."""
+
+
+@runtime_checkable
+class BooksOnDemand(Protocol):
+    """An adapter whose books can be wanted, and not wanted any more, while it runs."""
+
+    def want_books(self, names: Collection[str], now: Instant) -> None:
+        """These books are wanted besides those it was made for; replaces the names given before.
+
+        They outlive connections, as all that is wanted does. What it brings about is told with the next events.
+        """
 
 
 def take_frame(adapter: Adapter, frame: bytes | str, now: Instant) -> list[AnyEvent]:

@@ -20,7 +20,7 @@ import contextlib
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol
 
 from pricer.adapters.adapter import Adapter, HttpGet, KeepsPrivate, WsSend
@@ -58,6 +58,7 @@ class Tap(Protocol):
     def frame(self, data: bytes | str, now: Instant, connection: int) -> None: ...
     def timer(self, now: Instant, connection: int) -> None: ...
     def closed(self, now: Instant, reason: str, connection: int) -> None: ...
+    def wish(self, names: Collection[str], now: Instant, connection: int) -> None: ...
 
 
 class _Line:
@@ -138,6 +139,7 @@ class Feed:
         self.last_loss: ConnectionLost | None = None
         self._burst_ns = int(self._limits.burst_s * NS_PER_SECOND)
         self._lines: list[_Line] = []
+        self._books: tuple[str, ...] = ()
         self._next_number = lane
         self._turn_of_url = 0
         self._connected = asyncio.Event()
@@ -175,6 +177,12 @@ class Feed:
             why = f"the last attempt ended with {self.last_loss}" if self.last_loss else "no attempt has ended yet"
             raise ConnectError(f"no connection to {self._url} within {timeout_s:g} s; {why}; still trying") from None
 
+    def want_books(self, names: Collection[str]) -> None:
+        """The books wanted on demand are these; call it on the feed's own loop."""
+        self._books = tuple(sorted(names))
+        for line in self._lines:
+            self._wish(line)
+
     async def close(self) -> None:
         """End `run`, from any state, and leave nothing behind; takes little more than `close_timeout_s`."""
         self._closing.set()
@@ -192,6 +200,8 @@ class Feed:
         while True:
             await self._until(self._wait_for_rotation())
             successor = self._new_line()
+            if self._books:
+                self._wish(successor)
             self._start(successor)
             try:
                 async with asyncio.timeout(self._limits.warm_timeout_s):
@@ -474,6 +484,13 @@ class Feed:
         if self._tap is not None:
             self._tap.timer(now, line.number)
         self._hand_over(self._relay.timer(line.number, now), now)
+        self._after(line, now)
+
+    def _wish(self, line: _Line) -> None:
+        now = self._clock.now()
+        if self._tap is not None:
+            self._tap.wish(self._books, now, line.number)
+        self._relay.wish(line.number, self._books, now)
         self._after(line, now)
 
     def _hand_over(self, events: list[AnyEvent], now: Instant) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pricer.adapters.feed import Feed
 from pricer.errors import ConfigError
@@ -37,6 +37,11 @@ class Fleet:
             await asyncio.gather(*tasks, return_exceptions=True)
         for task in tasks:
             task.result()
+
+    def want_books(self, names: Collection[str]) -> None:
+        """On whichever connection carries them."""
+        for feed in self._feeds:
+            feed.want_books(names)
 
     async def connected(self, timeout_s: float) -> None:
         """Wait until every one has a connection. `ConnectError` after `timeout_s`, while `run` goes on trying."""

@@ -23,7 +23,7 @@ import mmap
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Protocol, Self, cast
@@ -79,6 +79,14 @@ class Timer(NamedTuple):
     connection: int = 0
 
 
+class Wish(NamedTuple):
+    """These books were wanted on demand from here on. What is asked for follows from it, and so do the replies."""
+
+    names: tuple[str, ...]
+    instant: Instant
+    connection: int = 0
+
+
 class PriceMark(NamedTuple):
     """The engine priced here."""
 
@@ -100,7 +108,7 @@ class Gap(NamedTuple):
     length: int
 
 
-Record = Connecting | Opened | Frame | Timer | PriceMark | Closed | Gap
+Record = Connecting | Opened | Frame | Timer | Wish | PriceMark | Closed | Gap
 
 
 class Reenactment:
@@ -129,6 +137,9 @@ class Reenactment:
                 return relay.connecting(number, instant)
             case Opened(instant):
                 relay.opened(number, instant)
+                events = []
+            case Wish(names, instant):
+                relay.wish(number, names, instant)
                 events = []
             case Closed(instant, reason):
                 return relay.closed(number, instant, reason)
@@ -174,7 +185,7 @@ def open_recording(path: str | Path) -> Recording:
 
 # Our own format
 
-_META, _FRAME, _PRICE_MARK, _OPENED, _CLOSED, _TIMER, _BLOCK, _CONNECTING = range(8)
+_META, _FRAME, _PRICE_MARK, _OPENED, _CLOSED, _TIMER, _BLOCK, _CONNECTING, _WISH = range(9)
 _HEAD = struct.Struct("<4sII")  # sync, length of the payload, crc
 _BODY = struct.Struct("<BIqq")  # kind, connection, wall_ns, mono_ns
 _BODY_1 = struct.Struct("<Bqq")  # version 1: no connection
@@ -227,6 +238,10 @@ class RecordingWriter:
     def closed(self, now: Instant, reason: str, connection: int = 0) -> None:
         """The connection is gone, or could not be made."""
         self._add(_CLOSED, now, reason.encode(), connection)
+
+    def wish(self, names: Collection[str], now: Instant, connection: int = 0) -> None:
+        """These books are wanted on demand."""
+        self._add(_WISH, now, msgspec.json.encode(sorted(names)), connection)
 
     def price_mark(self, now: Instant) -> None:
         """The engine priced."""
@@ -376,10 +391,20 @@ class _OwnRecording:
             yield Closed(raw.instant, raw.payload.decode(errors="replace"), raw.connection)
         elif raw.kind == _CONNECTING:
             yield Connecting(raw.instant, raw.connection)
+        elif raw.kind == _WISH:
+            yield from self._wish(raw, offset)
         elif raw.kind == _BLOCK:
             yield from self._block(raw.payload, offset)
         elif raw.kind != _META:
             self.notes.append(f"{self.path}: offset {offset}: a record of unknown kind {raw.kind} is left out")
+
+    def _wish(self, raw: _Raw, offset: int) -> Iterator[Record]:
+        try:
+            names = msgspec.json.decode(raw.payload, type=tuple[str, ...])
+        except msgspec.DecodeError:
+            self.notes.append(f"{self.path}: offset {offset}: a wish that names no books is left out")
+        else:
+            yield Wish(names, raw.instant, raw.connection)
 
     def _block(self, payload: bytes, offset: int) -> Iterator[Record]:
         zstandard = _zstandard()

@@ -12,9 +12,9 @@ The feed calls it as things happen, a replay calls it from the records of the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from pricer.adapters.adapter import Adapter, take_frame
+from pricer.adapters.adapter import Adapter, BooksOnDemand, take_frame
 from pricer.adapters.events import AnyEvent, BookDepth, FeedStatus, Trade
 from pricer.clock import NS_PER_SECOND, Instant
 
@@ -99,6 +99,12 @@ class Relay:
     def timer(self, connection: int, now: Instant) -> list[AnyEvent]:
         """The adapter's deadline has come between two frames."""
         return self._out(connection, self.adapter(connection).on_time(now), now)
+
+    def wish(self, connection: int, names: Collection[str], now: Instant) -> None:
+        """The books that are wanted on demand are these; an adapter that has none on demand does not hear of it."""
+        adapter = self.adapter(connection)
+        if isinstance(adapter, BooksOnDemand):
+            adapter.want_books(names, now)
 
     def closed(self, connection: int, now: Instant, reason: str) -> list[AnyEvent]:
         """The connection is gone, or could not be made."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         VenueError,
         VolstreamError,
     )
+    from pricer.hedge_gate import Decision, HedgeGate, Refusal
     from pricer.kernels.status import KernelStatus
     from pricer.playback import replay
     from pricer.position import PositionGreeks
@@ -63,6 +64,7 @@ _HOMES = {
         "VenueError",
         "VolstreamError",
     ),
+    "pricer.hedge_gate": ("Decision", "HedgeGate", "Refusal"),
     "pricer.kernels.status": ("KernelStatus",),
     "pricer.playback": ("replay",),
     "pricer.position": ("PositionGreeks",),
@@ -77,10 +79,12 @@ __all__ = [
     "ConfigError",
     "ConnectError",
     "Credentials",
+    "Decision",
     "Engine",
     "EngineSettings",
     "GreekConvention",
     "Greeks",
+    "HedgeGate",
     "Instant",
     "KernelStatus",
     "LiveStream",
@@ -90,6 +94,7 @@ __all__ = [
     "ProtocolError",
     "Reason",
     "RecordingError",
+    "Refusal",
     "Row",
     "Snapshot",
     "Status",

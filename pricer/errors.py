@@ -21,6 +21,10 @@ class ProtocolError(VolstreamError):
     """A peer sent something that its protocol does not allow."""
 
 
+class PayloadError(ProtocolError, ValueError):
+    """Bytes or a text that are no message of their encoding; the message says where they stop being one."""
+
+
 class VenueError(VolstreamError):
     """A venue refused a request; `code` is the venue's own."""
 

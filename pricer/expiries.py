@@ -45,3 +45,13 @@ def parse_expiry(text: str) -> int:
         raise ValueError(f"{text!r} is no expiry: write 27DEC26, 2026-12-27 or 2026-12-27T08:00") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def expiry_iso(expiry_ns: int) -> str:
+    """The instant in UTC, to the minute or second, which `parse_expiry` reads.
+
+    >>> expiry_iso(1_798_358_400_000_000_000), parse_expiry("2026-12-27T08:00Z")
+    ('2026-12-27T08:00Z', 1798358400000000000)
+    """
+    moment = _EPOCH + timedelta(microseconds=expiry_ns // 1000)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}Z" if moment.second else f"{moment:%Y-%m-%dT%H:%M}Z"

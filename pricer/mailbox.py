@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
+from pricer.clock import NS_PER_SECOND, Clock, SystemClock
 from pricer.errors import VolstreamError
 from pricer.snapshot import Snapshot
 
@@ -23,8 +24,12 @@ class Mailbox:
     `dropped` counts the snapshots that were replaced before they were read.
     """
 
-    def __init__(self, on_close: Callable[[Mailbox], None] = lambda mailbox: None) -> None:
+    def __init__(
+        self, on_close: Callable[[Mailbox], None] = lambda mailbox: None, *, clock: Clock | None = None
+    ) -> None:
         self.dropped = 0
+        self._clock = clock or SystemClock()
+        self._unread_ns = 0  # when the reader last fell behind: a snapshot came, and there was none to read before
         self._changed = threading.Condition()
         self._slot: Snapshot | None = None
         self._error: VolstreamError | None = None
@@ -37,9 +42,22 @@ class Mailbox:
         with self._changed:
             if self._closed:
                 return
-            self.dropped += self._slot is not None
+            if self._slot is None:
+                self._unread_ns = self._clock.now().mono_ns
+            else:
+                self.dropped += 1
             self._slot = snapshot
             self._wake()
+
+    def lag(self) -> float:
+        """Seconds since the first of the snapshots came that the reader has not read; 0 when it has read the newest."""
+        with self._changed:
+            return 0.0 if self._slot is None else (self._clock.now().mono_ns - self._unread_ns) / NS_PER_SECOND
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will come."""
+        return self._closed
 
     def close(self, error: VolstreamError | None = None) -> None:
         """End the reader's iteration, with `error` if given."""

@@ -334,6 +334,9 @@ class Snapshot:
     settlements: Mapping[str, DeliveryPrice] = field(default_factory=dict)
     # None where nobody has logged in. Not narrowed by `of`.
     account: AccountView | None = field(default=None, repr=False)
+    # Of a sidecar's client: rises where what came before does not lead up to this without doubt, as after a gap, a
+    # reconnection or a restart of the sidecar. `pricer.HedgeGate` waits after each.
+    breaks: int = 0
 
     @property
     def computed_ns(self) -> int:

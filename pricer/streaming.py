@@ -14,7 +14,7 @@ import random
 import secrets
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -33,6 +33,7 @@ from pricer.adapters.limits import FeedLimits
 from pricer.adapters.network import Network
 from pricer.adapters.recording import RecordingWriter
 from pricer.adapters.transports import TransportName, transport_of
+from pricer.book_wishes import BookWishes
 from pricer.books import BookView
 from pricer.clock import Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, Reason
@@ -43,7 +44,9 @@ from pricer.mailbox import Mailbox, Subscription
 from pricer.microstructure import MicroState
 from pricer.orderflow import OrderFlow
 from pricer.pricing import warmup
+from pricer.recent_trades import Tape
 from pricer.snapshot import Snapshot
+from pricer.watchdog import LoopWatchdog
 
 log = logging.getLogger("pricer.streaming")
 
@@ -52,6 +55,9 @@ Publish = Literal["when_drained", "every_event"] | int
 
 # Prices that come later than this have waited, most likely here: then frames go before pricing (FAULTS E01, T08).
 BEHIND_NS = 200_000_000
+
+# Between two changes of the books on demand: each costs the venue a call or two, of about three a second.
+WISHES_EVERY_S = 1.0
 
 # How long close() waits for the engine's thread; the feed itself ends within 5 s from any state.
 CLOSE_TIMEOUT_S = 6.0
@@ -95,6 +101,9 @@ class Recorder:
     def closed(self, now: Instant, reason: str, connection: int = 0) -> None:
         self._keep(lambda writer: writer.closed(now, reason, connection))
 
+    def wish(self, names: Collection[str], now: Instant, connection: int = 0) -> None:
+        self._keep(lambda writer: writer.wish(names, now, connection))
+
     def price_mark(self, now: Instant) -> None:
         self._keep(lambda writer: writer.price_mark(now))
 
@@ -134,6 +143,9 @@ class LiveStream:
         timeout: float | None,
         record: RecordingWriter | None = None,
         flow: OrderFlow | None = None,
+        *,
+        trades: bool = False,
+        books_on_demand: int = 0,
     ) -> None:
         self.stats: Counter[str] = Counter()
         self.engine_counters = engine.counters
@@ -141,6 +153,9 @@ class LiveStream:
         self._recorder = None if record is None else Recorder(record, self.stats)
         self.latencies = Latencies()
         self._flow = flow
+        self._has_trades = trades
+        self._wishes = BookWishes(books_on_demand)
+        self._wished: asyncio.Event | None = None
         self._feed_of = feed_of
         self._engine = engine
         self._clock = clock
@@ -160,11 +175,17 @@ class LiveStream:
         self._oldest_frame: Instant | None = None
         self._frames_first_until_ns = 0
         self._own: Mailbox | None = None
+        self.watchdog: LoopWatchdog | None = None  # while the engine's loop runs
 
     @property
     def latest(self) -> Snapshot | None:
         """The newest snapshot; None before the first."""
         return self._latest
+
+    @property
+    def failure(self) -> VolstreamError | None:
+        """What ended the stream against its will; None while it runs, and when it was closed."""
+        return self._failure
 
     @property
     def engine(self) -> Engine:
@@ -187,6 +208,42 @@ class LiveStream:
         return self._order_flow().state(
             instrument, self._clock.now(), vega=_vega(self._latest, instrument), points=points
         )
+
+    def recent_trades(self, *, underlying: str = "", instrument: str = "") -> Tape:
+        """The last 256 trades of one instrument, or of all options of an underlying, with the number of the next.
+
+        From any thread; `ConfigError` where trades were not asked for.
+        """
+        if not self._has_trades:
+            raise ConfigError("trades are not streamed: ask with pricer.live(trades=True)")
+        return self._order_flow().trades(underlying=underlying, instrument=instrument)
+
+    def underlying_of(self, instrument: str) -> str | None:
+        """The underlying of a living instrument, futures and perpetuals included; None for a name that is none.
+
+        From any thread; None as well where neither books nor trades were asked for.
+        """
+        return None if self._flow is None else self._flow.underlying_of(instrument)
+
+    def want_book(self, instrument: str) -> bool:
+        """Stream the book of an instrument until it is released as often; False where it must wait for room.
+
+        From any thread. At most `books_on_demand` books are had at a time, of which those are for `book` and
+        `microstructure` to read; wishes outlive reconnections, and are recorded.
+        """
+        had = self._wishes.want(instrument)
+        self._mind_wishes()
+        return had
+
+    def release_book(self, instrument: str) -> None:
+        """One wish for this book less; it is streamed for some seconds more."""
+        self._wishes.release(instrument, self._clock.now().mono_ns)
+        self._mind_wishes()
+
+    def _mind_wishes(self) -> None:
+        loop, wished = self._loop, self._wished
+        if loop is not None and wished is not None:
+            _tell(loop, wished.set)
 
     def _order_flow(self) -> OrderFlow:
         if self._flow is None:
@@ -273,15 +330,23 @@ class LiveStream:
 
     async def _main(self, caller: asyncio.AbstractEventLoop, started: asyncio.Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._closing, self._wake = asyncio.Event(), asyncio.Event()
+        self._closing, self._wake, self._wished = asyncio.Event(), asyncio.Event(), asyncio.Event()
         if self._given_up.is_set():  # close() came when there was nothing yet to tell
             return
-        feed = self._feed_of(self._deliver, self._recorder)
+        with LoopWatchdog(self.stats, "the engine's loop") as self.watchdog:
+            await self._run_feed(self._feed_of(self._deliver, self._recorder), caller, started)
+
+    async def _run_feed(
+        self, feed: Feed | Fleet, caller: asyncio.AbstractEventLoop, started: asyncio.Future[None]
+    ) -> None:
+        assert self._closing is not None
+        assert self._wished is not None
         self.feed_counters = feed.counters
         running = asyncio.create_task(feed.run(), name="feed")
         pricing = asyncio.create_task(self._price_when_due(), name="pricing")
         closing = asyncio.create_task(self._closing.wait(), name="closing")
-        ends = (running, pricing, closing)
+        wishing = asyncio.create_task(self._follow_wishes(feed, self._wished), name="wishes")
+        ends = (running, pricing, closing, wishing)
         connecting = asyncio.create_task(_stands(feed, self._timeout), name="connecting")
         try:
             done, _ = await asyncio.wait({connecting, *ends}, return_when=asyncio.FIRST_COMPLETED)
@@ -296,6 +361,23 @@ class LiveStream:
             for task in (connecting, *ends):
                 task.cancel()
             await asyncio.gather(connecting, *ends, return_exceptions=True)
+
+    async def _follow_wishes(self, feed: Feed | Fleet, wished: asyncio.Event) -> None:
+        """Hand books on demand to the feed as they are wanted, at a pace that leaves the venue's calls to others."""
+        told: frozenset[str] = frozenset()
+        while True:
+            now_ns = self._clock.now().mono_ns
+            names = self._wishes.names(now_ns)
+            if names != told:
+                told = names
+                feed.want_books(names)
+                await asyncio.sleep(WISHES_EVERY_S)
+                continue
+            deadline_ns = self._wishes.next_deadline()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if deadline_ns is None else max(0.0, (deadline_ns - now_ns) / 1e9)):
+                    await wished.wait()
+            wished.clear()
 
     def _deliver(self, events: list[AnyEvent], now: Instant) -> None:
         """Called by the feed for every frame; what waits behind it is applied before anything is priced."""
@@ -435,6 +517,7 @@ def live(
     strikes: int | None = None,
     expiries: int | None = None,
     connections: int = 1,
+    books_on_demand: int = 0,
 ) -> LiveStream:
     """A live stream of snapshots: `async with pricer.live() as stream: async for snapshot in stream: ...`
 
@@ -448,8 +531,9 @@ def live(
     for none. `compression` offers permessage-deflate. `credentials` log in to read the account. A venue, a policy or a
     transport that does not exist is a `ConfigError`, as is a key that would go to an address it is not for.
 
-    `books` ("all", or names) and `trades` are for `stream.book(name)` and `stream.microstructure(name)`. `strikes` (on
-    each side of the money) and `expiries` (the nearest) narrow the chain, and roll with the market. `connections`
+    `books` ("all", or names) and `trades` are for `stream.book(name)`, `stream.microstructure(name)` and
+    `stream.recent_trades(...)`; up to `books_on_demand` more books come and go by `stream.want_book(name)`. `strikes`
+    (on each side of the money) and `expiries` (the nearest) narrow the chain, and roll with the market. `connections`
     spreads the options over so many, each with the index of its own.
     """
     if publish not in ("when_drained", "every_event") and not (isinstance(publish, int) and publish > 0):
@@ -496,5 +580,15 @@ def live(
 
     meta = {**plan.to_meta(), "lanes": connections, "price_marks": True}
     writer = None if record is None else RecordingWriter(record, meta)
-    flow = OrderFlow(venue) if books is not None or trades else None
-    return LiveStream(feed_of, Engine(engine, clock=the_clock), the_clock, publish, timeout, writer, flow)
+    flow = OrderFlow(venue) if books is not None or trades or books_on_demand else None
+    return LiveStream(
+        feed_of,
+        Engine(engine, clock=the_clock),
+        the_clock,
+        publish,
+        timeout,
+        writer,
+        flow,
+        trades=trades,
+        books_on_demand=books_on_demand,
+    )

@@ -29,11 +29,13 @@ BASE = "errors clock conventions"
 MODELS = "columns pricing bsm bachelier displaced digital american position"
 EVENTS = "adapters.events adapters.instruments"
 ENGINE = (
-    "account alarms blocks books chain chain_pricing clock_check divergence engine fitting jump_guard market_state"
-    " microstructure parity snapshot underlying venue_health witnesses"
+    "account alarms blocks books chain chain_pricing clock_check divergence engine fitting jump_guard listed_names"
+    " market_state microstructure parity recent_trades snapshot underlying venue_health witnesses"
 )
-CONSUMERS = "chainview feedplan mailbox orderflow playback research risk streaming"
-EDGE = "calculator cli config doctor embedded launch remote report sidecar terminal viewer"
+CONSUMERS = (
+    "book_wishes chainview feedplan hedge_gate mailbox orderflow playback research risk streaming supervisor watchdog"
+)
+EDGE = "calculator cli config doctor embedded launch logs remote report sidecar signals terminal viewer"
 PUBLIC = "pricer"  # the package itself, with its public list
 
 
@@ -86,9 +88,17 @@ TABLE = (
     Row(
         EDGE,
         ours=f"{PUBLIC} kernels surfaces adapters simulator expiries {MODELS} {BASE} {ENGINE} {CONSUMERS}",
-        others="numpy msgspec orjson asyncio random signal socket threading time websockets httpx pydantic"
+        others="numpy msgspec orjson asyncio random select signal socket ssl threading time websockets httpx pydantic"
         " pydantic_settings fastapi starlette uvicorn typer rich prometheus_client",
         lazy="numba llvmlite vollib pandas",
+    ),
+    # An answer as Arrow, for those who have it.
+    Row("sidecar.routes.arrow", ours=f"sidecar {BASE}", others="numpy orjson", lazy="nanoarrow"),
+    # uvicorn's connections are built on h11, and what h11 refuses is told by its own error.
+    Row(
+        "sidecar.transport",
+        ours=f"sidecar config {BASE}",
+        others="asyncio socket uvicorn starlette websockets h11",
     ),
     # The public list: every name is loaded when it is first used.
     Row("", lazy=f"kernels surfaces adapters expiries {MODELS} {BASE} {ENGINE} {CONSUMERS}"),

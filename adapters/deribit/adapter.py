@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -13,7 +13,13 @@ from pricer.adapters.adapter import HttpGet, WsSend
 from pricer.adapters.budget import Budget
 from pricer.adapters.deribit import account, channels, rpc
 from pricer.adapters.deribit.account import Account, Credentials
-from pricer.adapters.deribit.books import BookOptions, DeribitBooks, book_options, book_subject
+from pricer.adapters.deribit.books import (
+    ON_DEMAND_DEPTH,
+    BookOptions,
+    DeribitBooks,
+    book_options,
+    book_subject,
+)
 from pricer.adapters.deribit.catalog import Catalog
 from pricer.adapters.deribit.channels import Interval, QuoteSource
 from pricer.adapters.deribit.holdings import Held
@@ -155,8 +161,8 @@ class Deribit:
             futures=self._streams.futures,
             neighbours=window is not None and self._share.count > 1,
         )
-        options = BookOptions() if books is None and self._families is None else book_options(books, interval)
-        self._books = None if options is None else DeribitBooks(options, self.counters)
+        none = BookOptions() if self._families is None else BookOptions((), interval, depth=ON_DEMAND_DEPTH)
+        self._books = DeribitBooks(book_options(books, interval) or none, self.counters)
         self._wanted = Wanted(
             self._session, self._catalog, self._families, self._streams, self._books, window, self._share
         )
@@ -172,10 +178,7 @@ class Deribit:
             channels.USER: self._private,
             channels.BOOK: self._book,
         }
-        if self._books is not None:
-            for kind in channels.QUOTED:
-                self._handlers[kind] = partial(self._quoted, self._handlers[kind], self._books)
-        self._ticker = self._handlers[channels.TICKER]
+        self._compare_quotes()
         self._calls = rpc.Calls(self._limits.request_timeout_ns)
         self._account: Account | None = None
         if credentials is not None:
@@ -207,7 +210,7 @@ class Deribit:
             self._upkeep.opened(now)
         self._catalog.opened(now)
         # A recording that was cut may open twice without a close.
-        lost = [] if self._books is None else self._books.ended(now)
+        lost = self._books.ended(now)
         self._waiting = [self._status("open", now), *lost, *self._catalog.expire(now), *self._platform.opened(now)]
         self._follow(self._waiting, now)
         if self._account is not None:
@@ -225,7 +228,7 @@ class Deribit:
         self._waiting = []
         word, _, detail = reason.partition(":")
         # A connection that has taken over carries the same books.
-        lost = [] if self._books is None else self._books.ended(now)
+        lost = self._books.ended(now)
         events += [] if word.strip() == "rotated" else lost
         events.append(self._status("closed", now, word.strip(), detail.strip()))
         if self._account is not None:
@@ -286,9 +289,8 @@ class Deribit:
             if self._account is not None:
                 self._account.on_time(now, events)
                 self._after_login(events, now)
-            if self._books is not None:
-                self._books.on_time(now, events)
-                self._ask_again(now)
+            self._books.on_time(now, events)
+            self._ask_again(now)
         self._plan(now, events)
         return events
 
@@ -350,9 +352,23 @@ class Deribit:
 
     # Books
 
+    def want_books(self, names: Collection[str], now: Instant) -> None:
+        """These books are wanted besides those that `books` names; 20 levels a side, where it names none."""
+        entering, leaving = self._books.wish(names)
+        self._compare_quotes()
+        self._wanted.books(entering, leaving, now, self._waiting)
+        self._plan(now)
+
+    def _compare_quotes(self) -> None:
+        """Quotes are held against books where there is any: nearly all frames are quotes."""
+        for kind in channels.QUOTED:
+            handler = self._market.handlers[kind]
+            self._handlers[kind] = partial(self._quoted, handler) if self._books.any else handler
+        self._ticker = self._handlers[channels.TICKER]
+
     def _book(self, channel: str, data: msgspec.Raw, now: Instant, events: list[AnyEvent]) -> bool:
         name, grouped = book_subject(channel)
-        if self._books is None or not self._is_wanted(channel) or not self._market.lives(name, now):
+        if not self._is_wanted(channel) or not self._market.lives(name, now):
             self.counters["unwanted"] += 1
             return False
         if self._books.receive(name, grouped, data, now, self._market.stamp, events):
@@ -367,7 +383,6 @@ class Deribit:
     def _quoted(
         self,
         handler: Handler,
-        books: DeribitBooks,
         channel: str,
         data: msgspec.Raw,
         now: Instant,
@@ -376,13 +391,13 @@ class Deribit:
         """A channel of quotes: what its `handler` reads is held against the book of the instrument."""
         taken = handler(channel, data, now, events)
         for event in events:
-            if isinstance(event, (OptionQuote, UnderlyingPrice)) and books.quote(event, now):
+            if isinstance(event, (OptionQuote, UnderlyingPrice)) and self._books.quote(event, now):
                 self._plan(now)
         return taken
 
     def _ask_again(self, now: Instant) -> None:
         """Subscribe anew to what has lost its thread: a book, or a ticker that stands still."""
-        if self._books is not None and (asks := self._books.take_asks()):
+        if asks := self._books.take_asks():
             book = self._books.options.channel
             wanted = [book(name) if kind == "book" else self._streams.quote(name) for kind, name in asks]
             self._session.resubscribe(wanted, now.mono_ns)
@@ -424,8 +439,7 @@ class Deribit:
         for name in [each.instrument for each in news if isinstance(each, InstrumentExpired)]:
             self._wanted.ended(name)
             self._market.ended(name)
-            if self._books is not None:
-                self._books.drop((name,))
+            self._books.drop((name,))
             self._rejections.pop(name, None)
         self._wanted.listed(news, now)
 
@@ -460,7 +474,7 @@ class Deribit:
                 self._wanted.release_raw()
             elif isinstance(event, AccountStatus) and event.state == "logged_out":
                 self._wanted.withhold_raw()
-                if self._books is not None and self._books.options.interval == "raw":
+                if self._books.options.interval == "raw":
                     events += self._books.ended(now)
             elif isinstance(event, Position):
                 held = held | {event.instrument} if event.size else held - {event.instrument}
@@ -585,7 +599,7 @@ class Deribit:
         """Tell of each refusal once, until its code changes; the retries are quiet."""
         for channel in refused:
             self.counters["rejected"] += 1
-            if channels.kind_of(channel) == channels.BOOK and self._books is not None:
+            if channels.kind_of(channel) == channels.BOOK:
                 self._books.rejected(channel, now, events)  # the option's quotes are none the worse
                 continue
             name = channels.subject(channel)
@@ -650,7 +664,7 @@ class Deribit:
             times += _known(self._upkeep.next_deadline(now, refuses=refuses))
             if not refuses:
                 times += self._catalog.deadlines(now.mono_ns)
-                times += _known(None if self._books is None else self._books.next_deadline())
+                times += _known(self._books.next_deadline())
                 times += _known(self._session.next_deadline(now.mono_ns))
                 times += _known(None if self._account is None else self._account.next_deadline(now, self._budget))
         return min(times, default=None)

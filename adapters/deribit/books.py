@@ -19,6 +19,8 @@ from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import ConfigError
 
 PREFIX = "book."
+# Levels a side of a book that somebody asks to see.
+ON_DEMAND_DEPTH = 20
 GROUPED_DEPTHS = (1, 10, 20)
 
 # Checked by the decoder. What is no price makes a message unreadable, and so missed; a size may be anything.
@@ -153,10 +155,28 @@ class DeribitBooks:
         rule = change_id_chain if options.group is None else whole_pictures
         self._set = BookSet(VENUE, lambda: OrderBook(rule, depth=options.depth, counters=counters), counters, limits)
         self._rejected: set[str] = set()
+        self._wished: frozenset[str] = frozenset()
+
+    def wish(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """These are wanted besides what the options say; gives those that enter, and those that leave."""
+        before, self._wished = self._wished, frozenset(names)
+        entering, leaving = sorted(self._wished - before), sorted(before - self._wished)
+        return [each for each in entering if not self.options.wants(each)], [
+            each for each in leaving if not self.options.wants(each)
+        ]
+
+    @property
+    def any(self) -> bool:
+        """Whether any book is wanted."""
+        return bool(self.options.names or self._wished)
+
+    def wants(self, name: str) -> bool:
+        """Is the book of this instrument wanted?"""
+        return name in self._wished or self.options.wants(name)
 
     def channels(self, names: Iterable[str]) -> list[str]:
         """The channels of those of `names` whose books are wanted."""
-        return [self.options.channel(name) for name in names if self.options.wants(name)]
+        return [self.options.channel(name) for name in names if self.wants(name)]
 
     def fixed(self, perpetuals: Iterable[str]) -> list[str]:
         """What is wanted before any list has come: the perpetuals, and futures asked for by name."""
@@ -186,7 +206,7 @@ class DeribitBooks:
         """The venue refuses a book: told once, the session asks again at its slow pace."""
         name, _ = book_subject(channel)
         self._set.drop(name)
-        if name not in self._rejected and self.options.wants(name):
+        if name not in self._rejected and self.wants(name):
             self._rejected.add(name)
             events.append(BookLost(venue=VENUE, received=now, instrument=name, reason="rejected"))
 

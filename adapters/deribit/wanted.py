@@ -93,7 +93,7 @@ class Wanted:
         catalog: Catalog,
         families: Sequence[str] | None,
         streams: Streams,
-        books: DeribitBooks | None,
+        books: DeribitBooks,
         window: Window | None,
         share: Share,
     ) -> None:
@@ -102,6 +102,7 @@ class Wanted:
         self._families = families
         self._streams = streams
         self._books = books
+        self._is_first = share.is_first
         self._roll = None if window is None else Roll(window)
         self._announced: set[str] = set()  # of a window: what has been listed to the consumer on this connection
         self._positions: frozenset[str] = frozenset()
@@ -111,7 +112,7 @@ class Wanted:
         if families is not None:
             self._ask(streams.prices(families), Priority.UNDERLYING)
             self._ask(streams.news(families), Priority.POSITION)
-            if books is not None and share.is_first:
+            if share.is_first:
                 self._ask(books.fixed(f"{family}-PERPETUAL" for family in families), Priority.POSITION)
 
     def new_session(self) -> None:
@@ -134,16 +135,24 @@ class Wanted:
 
     def ended(self, name: str) -> None:
         """Nothing more is wanted of this instrument."""
-        gone = self._channels_of(name)
-        self._session.unwant(gone)
-        if self._withheld is not None:
-            for channel in gone:
-                self._withheld.pop(channel, None)
+        self._unwant(self._channels_of(name))
 
     def lists_complete(self) -> None:
         """Marks only once the lists are here: their first message names every option of the index, and only once."""
         if self._streams.marks and self._families is not None:
             self._ask([channels.option_marks(index_of(family)) for family in self._families], Priority.REST)
+
+    def books(self, entering: Iterable[str], leaving: Iterable[str], now: Instant, events: list[AnyEvent]) -> None:
+        """Books on demand: those that enter are asked for at once, or when their option is listed here."""
+        if self._families is None:
+            return
+        known = self._catalog.known
+        for name in entering:
+            if name in known or (self._is_first and not is_option(name)):
+                self._ask(self._books.channels((name,)), Priority.POSITION)
+        for name in leaving:
+            self._unwant([self._books.options.channel(name)])
+            self._books.unsubscribed(name, now, events)
 
     # Order, and the window
 
@@ -209,13 +218,18 @@ class Wanted:
             else:
                 self._session.want((name,), priority)
 
+    def _unwant(self, names: list[str]) -> None:
+        self._session.unwant(names)
+        if self._withheld is not None:
+            for name in names:
+                self._withheld.pop(name, None)
+
     def _want(self, definitions: Iterable[Instrument]) -> None:
         for each in sorted(definitions, key=lambda definition: definition.expiry_ns or 0):
             self._ask(self._channels_of(each.name), self._priority(each))
 
     def _channels_of(self, name: str) -> list[str]:
-        book = () if self._books is None else self._books.channels((name,))
-        return [self._streams.quote(name), *book]
+        return [self._streams.quote(name), *self._books.channels((name,))]
 
     def _priority(self, instrument: Instrument) -> float:
         """Positions and futures first, then by the distance from the money; without a price all options are alike."""
@@ -245,8 +259,7 @@ class Wanted:
         self._announced |= inside
         for name in before - inside:
             self.ended(name)
-            if self._books is not None:
-                self._books.unsubscribed(name, now, events)
+            self._books.unsubscribed(name, now, events)
         self._want(each for name, each in known.items() if name in inside and name not in before)
 
 
