@@ -1,6 +1,6 @@
 # Each target makes .venv when it is missing. ARGS= goes to the program: make demo ARGS="--port 9000".
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check simulate bench bench-kernels bench-surfaces bench-adapters
+.PHONY: help setup demo test test-long check simulate fuzz-http bench bench-kernels bench-surfaces bench-adapters bench-sidecar
 SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
@@ -17,6 +17,7 @@ demo: ## the embedded market, the pricer and the sidecar, with the live chain in
 
 test: check ## everything that CI runs
 	@.ci/browser
+	@.ci/node
 	@$(BIN)/volstream warmup # once, on both cores, before tests that have a time limit each
 	$(PYTEST) -rs -n 2 --dist worksteal -m "not long" $(ARGS)
 
@@ -25,6 +26,9 @@ test-long: setup ## the tests that are too slow for every change
 
 simulate: setup ## the simulator bench: a thousand seeds of random faults on virtual time
 	$(BIN)/python -m tests.simulate --seeds 1000 $(ARGS)
+
+fuzz-http: setup ## requests by the OpenAPI document, a thousand for each path
+	VOLSTREAM_HTTP_EXAMPLES=1000 $(PYTEST) tests/sidecar/routes/test_openapi.py --timeout 3600 $(ARGS)
 
 check: setup ## lint, format and types
 	$(BIN)/ruff check --quiet .
@@ -45,3 +49,6 @@ bench-surfaces: ## surfaces beside other packages, which are installed for it
 bench-adapters: ## frames of a venue beside other packages, which are installed for it
 	@.ci/environment bench
 	$(BIN)/python -m benchmarks.adapters $(ARGS)
+
+bench-sidecar: setup ## the sidecar's fan-out to many clients beside plain broadcasting
+	$(BIN)/python -m benchmarks.sidecar $(ARGS)

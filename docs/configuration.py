@@ -12,12 +12,13 @@ from typing import Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from pricer.config import PREFIX, Section, Settings
+from pricer.config import PREFIX, RELOADABLE, RELOADABLE_ALERTS, Section, Settings
 
 PAGE = Path(__file__).with_suffix(".md")
 BEGIN = "<!-- from here to the end: python docs/configuration.py -->\n"
 TYPES = {
     bool: "true or false",
+    bool | None: "true or false",
     int: "whole number",
     int | None: "whole number",
     float: "number",
@@ -25,6 +26,7 @@ TYPES = {
     str | None: "text",
 }
 TYPES[SecretStr | None] = "text, never shown"
+AGAIN = {"server": RELOADABLE, "alerts": RELOADABLE_ALERTS}
 BOUNDS = (("gt", "> "), ("ge", "≥ "), ("lt", "< "), ("le", "≤ "))
 
 
@@ -44,7 +46,8 @@ def row(section: str, key: str, field: FieldInfo) -> str:
     """Name, default as TOML has it, type and range, variable, meaning."""
     default = "none" if field.default is None else f"`{toml(field.default)}`"
     variable = f"{PREFIX}{section}__{key}".upper()
-    return f"| `{key}` | {default} | {allowed(field)} | `{variable}` | {field.description} |"
+    again = " ↻" if key in AGAIN.get(section, ()) else ""
+    return f"| `{key}`{again} | {default} | {allowed(field)} | `{variable}` | {field.description} |"
 
 
 def toml(value: object) -> str:
@@ -57,6 +60,10 @@ def allowed(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return "one of " + ", ".join(f"`{toml(word)}`" for word in get_args(field.annotation))
     kind = TYPES.get(field.annotation, "list of texts")
+    if get_origin(field.annotation) is dict:
+        kind = "table of texts"
+    elif SecretStr in get_args(field.annotation) and field.annotation not in TYPES:
+        kind = "list of texts, never shown"
     bounds = [f"{sign}{getattr(rule, name)}" for name, sign in BOUNDS for rule in field.metadata if hasattr(rule, name)]
     return ", ".join([kind, *bounds])
 

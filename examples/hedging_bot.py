@@ -2,8 +2,9 @@
 
     python examples/hedging_bot.py --seconds 10
 
-What to copy from here is not the strategy but the manners: the bot acts only on numbers that are `OK`, names the delta
-form it hedges (coin P&L of an inverse option needs the premium-adjusted one), and stops on a number it may not use.
+What to copy from here is not the strategy but the manners: the bot asks a `pricer.HedgeGate` before it acts, which
+refuses what is not `OK`, too old, jumped, near settlement or just after a break; it trades on the very numbers that
+were checked; and it names the delta form it hedges (coin P&L of an inverse option needs the premium-adjusted one).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pricer.simulator.venues.deribit import DeribitServer
 
 OPTION_COINS = 10.0  # short this many calls and puts
 BAND_USD = 500.0  # hedge when the exposure has moved by more than this
+FIELD = "delta_cash_premium_adjusted"
 CONTRACT_USD = 10.0  # the perpetual trades in multiples of 10 USD
 
 
@@ -50,13 +52,13 @@ def straddle_of(snapshot: pricer.Snapshot) -> tuple[str, str] | None:
     return (call.name, put) if put in snapshot and snapshot[put].status is pricer.Status.OK else None
 
 
-def exposure_usd(snapshot: pricer.Snapshot, names: tuple[str, str]) -> float:
-    """USD notional of perpetual that offsets the coin P&L of the short straddle; raises NotTradable."""
-    return OPTION_COINS * sum(snapshot[name].delta_cash_premium_adjusted for name in names)
+def target_usd(decisions: list[pricer.Decision]) -> float:
+    """USD notional of perpetual that offsets the coin P&L of the short straddle."""
+    return OPTION_COINS * sum(decision.values[FIELD] for decision in decisions)
 
 
 async def run(seconds: float, seed: int) -> Hedge:
-    hedge = Hedge()
+    hedge, gate = Hedge(), pricer.HedgeGate(fields=(FIELD,), cool_down_s=2.0)
     names: tuple[str, str] | None = None
     ends = time.monotonic() + seconds
     async with DeribitServer(seed=seed) as market, pricer.live(url=market.url) as stream:
@@ -66,13 +68,13 @@ async def run(seconds: float, seed: int) -> Hedge:
             names = names or straddle_of(snapshot)
             if names is None:
                 continue
-            try:
-                target = exposure_usd(snapshot, names)
-            except pricer.NotTradable as refused:
+            decisions = [gate.check(snapshot, name) for name in names]
+            target = target_usd(decisions) if all(decision.values for decision in decisions) else hedge.usd
+            reduces = abs(target) < abs(hedge.usd)
+            if not all(decision.allows(reduces_risk=reduces) for decision in decisions):
                 hedge.refused += 1
-                print("holding still:", refused)
-                continue
-            if hedge.rebalance(target):
+                print("holding still:", next(each.detail for each in decisions if not each.allowed))
+            elif hedge.rebalance(target):
                 print(f"index {snapshot.index.value:>12,.2f}  hedge {hedge.usd:>+12,.0f} USD  trade {hedge.trades}")
     print(f"done: {hedge.trades} trades, {hedge.refused} refusals, final hedge {hedge.usd:+,.0f} USD of {names}")
     return hedge

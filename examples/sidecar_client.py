@@ -36,6 +36,7 @@ async def follow(url: str, underlying: str, seconds: float) -> None:
             print(
                 f"seq {snapshot.version:>5}  {row.name:<24} delta {row.delta:.4f}  iv {row.iv:.2%}  {age_ms:.0f} ms old"
             )
+    print(f"checksums compared: {chain.verified}, states skipped: {chain.dropped}")
     print("gaps, resubscriptions, reconnections:", dict(chain.stats) or "none")
 
 

@@ -24,6 +24,7 @@ from rich.console import Console
 import pricer
 from pricer.errors import ConfigError, VolstreamError
 from pricer.expiries import parse_expiry
+from pricer.logs import plain, starred
 
 OK, FAILED, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt
@@ -114,7 +115,7 @@ def _report(error: BaseException) -> int:
 
 
 def _complain(message: str) -> None:
-    print(f"volstream: {' '.join(message.split())}", file=sys.stderr)
+    print(f"volstream: {plain(starred(' '.join(message.split())))}", file=sys.stderr)
 
 
 def _print_version(wanted: bool) -> None:
@@ -290,6 +291,28 @@ def doctor(
     return FAILED if any(finding.state == "failed" for finding in findings) else OK
 
 
+@app.command(epilog="Example:  volstream token --name bot --scope read --expires 2027-06-30 >> tokens.toml")
+def token(
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Whose it is; it stands in the file.")] = "client",
+    scope: Annotated[
+        str, typer.Option("--scope", metavar="NAMES", help="What it is good for: read, control, admin.")
+    ] = "read",
+    expires: Annotated[
+        int | None, option("--expires", parse=moment, metavar="DATE", help="Valid until then; by default for ever.")
+    ] = None,
+) -> None:
+    """Make a token for the sidecar: it is shown once, on stderr; the line for server.tokens_file goes to stdout."""
+    from pricer.sidecar.auth import Scopes, new_token
+
+    try:
+        scopes = Scopes.named(word.strip() for word in scope.split(","))
+    except ValueError as error:
+        raise UsageError(f"--scope: {error}") from None
+    secret, made = new_token(name, scopes, expires)
+    print(f"the token, which nobody can show again:\n{secret}\nthe line for server.tokens_file:", file=sys.stderr)
+    print(made.line())
+
+
 # -- the program
 
 
@@ -370,8 +393,11 @@ def serve(
 
     feed = {"venue": venue, "underlyings": underlying_list(underlying), "url": url}
     server = {"host": host, "port": port, "behind_proxy": behind_proxy or None}
-    settings = Settings.load(config, feed=_given(feed), server=_given(server))
-    _run(lambda launch, plan: launch.serve(plan), settings, headless=not watch, duration=duration)
+
+    def read() -> Settings:
+        return Settings.load(config, feed=_given(feed), server=_given(server))
+
+    _run(lambda launch, plan: launch.serve(plan), read(), headless=not watch, duration=duration, reread=read)
 
 
 @app.command(
@@ -388,6 +414,16 @@ def watch(
     venue_url: Annotated[
         str | None, typer.Option("--venue-url", metavar="WS", help="The venue's WebSocket address.")
     ] = None,
+    token_file: Annotated[
+        str | None,
+        typer.Option("--token-file", metavar="FILE", help="The sidecar's token; or VOLSTREAM_TOKEN has it."),
+    ] = None,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", metavar="PEM", help="Authorities to verify an https:// sidecar against.")
+    ] = None,
+    unix_socket: Annotated[
+        str | None, typer.Option("--unix-socket", metavar="PATH", help="The socket that the sidecar listens on.")
+    ] = None,
     underlying: Underlyings = None,
     expiry: Expiry = None,
     rows: Rows = None,
@@ -399,7 +435,7 @@ def watch(
     from pricer.config import Settings
     from pricer.terminal import Selection
 
-    if url is not None and (venue or venue_url):
+    if (url or token_file or ca_file or unix_socket) and (venue or venue_url):
         raise UsageError("give either --url of a sidecar, or --venue and --venue-url")
     console = _console()
     names = underlying_list(underlying)
@@ -415,7 +451,16 @@ def watch(
     if venue or venue_url:
         asyncio.run(launch.watch_venue(plan, once=alone))
     else:
-        asyncio.run(launch.watch_sidecar(plan, url or DEFAULT_SIDECAR, names or (), once=alone))
+        watching = launch.watch_sidecar(
+            plan,
+            url or DEFAULT_SIDECAR,
+            names or (),
+            once=alone,
+            token_file=token_file,
+            ca_file=ca_file,
+            unix_socket=unix_socket,
+        )
+        asyncio.run(watching)
 
 
 @app.command(epilog="Example:  volstream simulate --venue deribit --port 9100 --seed 7")
@@ -484,6 +529,7 @@ def _run(
     headless: bool,
     duration: float | None,
     chaos: int | None = None,
+    reread: Callable[[], Any] | None = None,
 ) -> None:
     from pricer import launch
     from pricer.terminal import Selection
@@ -494,7 +540,7 @@ def _run(
 
     console = _console()
     screen = console.is_terminal and not headless
-    plan = launch.Plan(settings, console, screen, Selection(), duration, started, chaos)
+    plan = launch.Plan(settings, console, screen, Selection(), duration, started, chaos, reread=reread)
     with launch.logging_beside(screen):
         asyncio.run(start(launch, plan))
 

@@ -15,9 +15,11 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -41,6 +43,37 @@ if TYPE_CHECKING:
 PREFIX = "VOLSTREAM_"
 MIB = 1024 * 1024
 HIDDEN = "***"
+LONGEST_SHOWN = 300
+SCOPES = ("read", "control", "admin")
+
+# What a running sidecar takes over when its settings are read again; limits of a client hold for those who come later.
+# Whatever is not named here needs a restart, so that a setting is never believed to be in force that is not.
+RELOADABLE = frozenset(
+    (
+        "tokens_file",
+        "token",
+        "token_scopes",
+        "auth_timeout_s",
+        "auth_failures_per_minute",
+        "tls_cert",
+        "tls_key",
+        "tls_client_scopes",
+        "allowed_hosts",
+        "allowed_origins",
+        "recheck_ms",
+        "heartbeat_s",
+        "max_clients",
+        "max_streams",
+        "max_subscriptions",
+        "max_requests_per_s",
+        "max_errors",
+        "queue_soft_bytes",
+        "queue_hard_bytes",
+        "slow_client_s",
+    )
+)
+# And of alerts; where webhooks lead is looked up once, at the start.
+RELOADABLE_ALERTS = frozenset(("rules", "every_ms", "notices_per_s", "template"))
 
 
 def _split(value: Any) -> Any:
@@ -86,6 +119,12 @@ class FeedSection(Section):
         None, ge=1, description="So many strikes on each side of the money, rolling with it; by default all."
     )
     expiries: int | None = Field(None, ge=1, description="The nearest so many expiries; by default all.")
+    trades: bool | None = Field(
+        None, description="Stream public trades, for the channel `trades`; by default the demo does, `serve` does not."
+    )
+    books_on_demand: int = Field(
+        16, ge=0, le=500, description="So many order books at most are streamed while clients look at their `depth`."
+    )
     client_id: str | None = Field(
         None, min_length=1, description="The name of a key of yours at the venue, to read the account with."
     )
@@ -153,14 +192,32 @@ class EngineSection(Section):
 class ServerSection(Section):
     """The sidecar: its address, and the bounds of everything that a client can make it hold."""
 
-    behind_proxy: bool = Field(
-        False, description="A proxy in front does TLS and authentication; only then may `host` be other than loopback."
+    behind_proxy: bool = Field(False, description="A proxy in front does TLS and authentication; allows any `host`.")
+    tokens_file: str | None = Field(None, min_length=1, description="Who may talk to the sidecar: `volstream token`.")
+    token: SecretStr | None = Field(None, min_length=32, description="One more token, best from the environment.")
+    token_scopes: Words = Field(("read",), min_length=1, description="What `token` is good for: read, control, admin.")
+    auth_timeout_s: float = Field(5.0, gt=0, le=60, description="A WebSocket client has so long to present its token.")
+    auth_failures_per_minute: int = Field(10, ge=1, le=1000, description="Wrong tokens of an address; then 429.")
+    tls_cert: str | None = Field(
+        None, min_length=1, description="The certificate and its chain (PEM): TLS 1.2 at least."
     )
-    host: str = Field(
-        "127.0.0.1", min_length=1, description="The address to listen on; loopback only, see behind_proxy."
+    tls_key: str | None = Field(
+        None, min_length=1, validate_default=True, description="Its key (PEM, no passphrase), not readable by others."
     )
+    tls_client_ca: str | None = Field(None, min_length=1, description="Clients need a certificate of these (PEM).")
+    tls_client_scopes: Words = Field(
+        ("read",), min_length=1, description="What a certificate is good for, no tokens set."
+    )
+    unix_socket: str | None = Field(None, min_length=1, description="Listen on this path, mode 0600, and on no port.")
+    host: str = Field("127.0.0.1", min_length=1, description="The address; beyond loopback with TLS and tokens only.")
     port: int = Field(8765, ge=0, le=65_535, description="The port to listen on; 0 takes a free one.")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65_535, description="A loopback port for /metrics and /health alone."
+    )
     allowed_hosts: Words = Field((), description="Further names that a Host header may have, without port.")
+    allowed_origins: Words = Field(
+        (), description='Pages that may talk to it: "https://desk.example"; by default its own.'
+    )
     min_interval_ms: float = Field(
         100.0, ge=0, le=10_000, description="The least time between two messages of a stream."
     )
@@ -169,30 +226,92 @@ class ServerSection(Section):
     )
     heartbeat_s: float = Field(5.0, ge=0.1, le=5, description="After this long without a message a heartbeat is sent.")
     max_clients: int = Field(200, ge=1, le=10_000, description="Further WebSocket clients are refused with 503.")
+    max_clients_per_address: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="WebSocket clients, and HTTP connections, of one address.",
+    )
+    max_http_connections: int = Field(
+        256, ge=1, le=10_000, description="Connections that are no WebSockets, or not yet; further ones get 503."
+    )
+    handshake_timeout_s: float = Field(
+        5.0, gt=0, le=5, description="A connection has so long to send a whole request, the first one and each next."
+    )
+    ping_s: float = Field(
+        8.0, ge=0.1, le=8, description="WebSocket clients are pinged so often, and have so long to answer."
+    )
     max_streams: int = Field(64, ge=1, le=1000, description="Distinct subscriptions that are kept at once.")
     max_subscriptions: int = Field(16, ge=1, le=1000, description="Subscriptions of one client.")
     max_requests_per_s: float = Field(
         20.0, gt=0, le=1000, description="Messages a client may send; twice that at once."
+    )
+    max_http_per_s: float = Field(
+        1000.0, gt=0, le=100_000, description="HTTP requests of one address; twice that at once. Heavy ones count more."
     )
     max_errors: int = Field(10, ge=1, le=1000, description="After so many bad messages in a row a client is closed.")
     max_message_bytes: int = Field(16_384, ge=256, le=MIB, description="The largest message a client may send.")
     queue_soft_bytes: int = Field(2 * MIB, ge=1024, description="A longer queue is dropped: `gap`, then a snapshot.")
     queue_hard_bytes: int = Field(8 * MIB, ge=1024, description="A client whose queue would be longer is closed.")
     slow_client_s: float = Field(10.0, gt=0, le=600, description="A client that is behind for so long is closed.")
+    checksum_every: int = Field(50, ge=1, le=10_000, description="Every so many messages a delta has a `crc32`.")
+    resume_messages: int = Field(600, ge=0, le=100_000, description="Messages of a stream held for a resume.")
+    resume_bytes: int = Field(4 * MIB, ge=0, le=1024 * MIB, description="And at most so many bytes of each stream.")
     significant_digits: int = Field(9, ge=6, le=15, description="Values are rounded once to so many digits.")
     shutdown_s: float = Field(
         3.0, gt=0, le=60, description="How long clients have to say goodbye when the sidecar ends."
     )
+    exit_s: float = Field(8.0, gt=0, le=60, description="So long after a signal the process ends, come what may.")
 
     @field_validator("host")
     @classmethod
-    def _loopback_only(cls, host: str, info: ValidationInfo) -> str:
-        if not is_loopback(host) and not info.data.get("behind_proxy"):
-            raise ValueError(
-                "the sidecar has neither TLS nor authentication of its own, so it listens on loopback only; set "
-                "server.behind_proxy = true if a proxy in front of it does both"
-            )
-        return host
+    def _loopback_or_guarded(cls, host: str, info: ValidationInfo) -> str:
+        given = info.data
+        known = any(given.get(name) for name in ("tokens_file", "token", "tls_client_ca"))
+        if is_loopback(host) or given.get("behind_proxy") or (given.get("tls_cert") and known):
+            return host
+        what = "no TLS" if known else "no authentication" if given.get("tls_cert") else "neither TLS nor authentication"
+        raise ValueError(
+            f"beyond loopback there would be {what}: set server.tls_cert and server.tls_key, and server.tokens_file "
+            "(or server.tls_client_ca); or server.behind_proxy = true if a proxy in front of it does both"
+        )
+
+    @field_validator("tls_key")
+    @classmethod
+    def _key_with_certificate(cls, key: str | None, info: ValidationInfo) -> str | None:
+        if (key is None) != (info.data.get("tls_cert") is None):
+            raise ValueError("server.tls_cert and server.tls_key must both be given, or neither")
+        return key
+
+    @field_validator("tls_client_ca")
+    @classmethod
+    def _clients_over_tls(cls, authorities: str | None, info: ValidationInfo) -> str | None:
+        if authorities is not None and info.data.get("tls_cert") is None:
+            raise ValueError("needs server.tls_cert and server.tls_key")
+        return authorities
+
+    @field_validator("unix_socket")
+    @classmethod
+    def _plain_socket(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if path is not None and info.data.get("tls_cert") is not None:
+            raise ValueError("has no TLS: only its owner can open it; leave server.tls_cert out")
+        return path
+
+    @field_validator("token_scopes", "tls_client_scopes")
+    @classmethod
+    def _known_scopes(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
+        if set(scopes) - set(SCOPES):
+            raise ValueError(f"there are the scopes {', '.join(SCOPES)}")
+        return scopes
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _whole_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}" or "@" in origin:
+                raise ValueError("an origin is a scheme, a name and perhaps a port: https://desk.example")
+        return origins
 
     @field_validator("queue_hard_bytes")
     @classmethod
@@ -200,6 +319,49 @@ class ServerSection(Section):
         if hard < info.data.get("queue_soft_bytes", 0):
             raise ValueError("must not be smaller than server.queue_soft_bytes")
         return hard
+
+
+def _rule(text: str) -> str:
+    """A rule that the sidecar will understand; its name is in the path of the error."""
+    from pricer.sidecar.alerts.language import parse
+
+    parse("", text)
+    return text
+
+
+def _network(text: str) -> str:
+    """What pydantic's own network types would refuse to write back as it was."""
+    ipaddress.ip_network(text)
+    return text
+
+
+RuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .:/-]{0,63}$")]
+Webhooks = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)]
+
+
+class AlertsSection(Section):
+    """What the sidecar watches and whom it tells; docs/alerts.md has the language of rules."""
+
+    rules: dict[RuleName, Annotated[str, AfterValidator(_rule)]] = Field(
+        {}, max_length=5000, description='By name: `wild = "iv > 120% for 10s clear < 110% in BTC nearest 3"`.'
+    )
+    every_ms: float = Field(500.0, ge=50, le=60_000, description="How often the rules are held against the numbers.")
+    notices_per_s: float = Field(
+        10.0, gt=0, le=10, description="At most so many lines and webhook entries; more are told together, by count."
+    )
+    template: str = Field(
+        "{rule} {state}: {metric} {limit}: {subjects} at {value}",
+        min_length=1,
+        max_length=500,
+        description="Of a line in the log: text with {rule}, {state}, {metric}, {limit}, {count}, {subjects}, {value}.",
+    )
+    webhooks: Webhooks = Field(
+        (), max_length=8, description="Addresses that notices are posted to: `https://host/path`, best in a file."
+    )
+    webhook_networks: Networks = Field(
+        (), max_length=32, description='Networks that webhooks may lead to though they are not public: "10.1.0.0/16".'
+    )
 
 
 class Settings(BaseSettings):
@@ -212,6 +374,7 @@ class Settings(BaseSettings):
     feed: FeedSection = FeedSection()
     engine: EngineSection = EngineSection()
     server: ServerSection = ServerSection()
+    alerts: AlertsSection = AlertsSection()
 
     @classmethod
     def settings_customise_sources(
@@ -293,24 +456,44 @@ def describe(error: ValidationError) -> list[str]:
     """Each fault of a validation as `section.key: what is wrong (got value)`, with stars for what may be secret."""
     lines = []
     for fault in error.errors(include_url=False):
-        path = ".".join(str(part) for part in fault["loc"]) or "settings"
+        path = ".".join(_plain(str(part)) for part in fault["loc"]) or "settings"
         what = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-        lines.append(f"{path}: {what} (got {_shown(path, fault['input'])!r})")
+        lines.append(f"{path}: {what} (got {_short(repr(_shown(path, fault['input'])))})")
     return lines
+
+
+def _plain(name: str) -> str:
+    """A name that somebody chose, on one line."""
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _shown(path: str, value: Any) -> Any:
     """A value as a message may quote it: text under an unknown key may be a secret under a misspelt one."""
-    if path in ("feed.client_secret", "feed.proxy"):
-        return HIDDEN
-    section, _, key = path.partition(".")
+    section, *keys = path.split(".")
+    key = keys[0] if keys else ""  # what is below it is an item of a list or of a table of names
     table = Settings.model_fields.get(section)
+    if path == "feed.proxy" or f"{section}.{key}" in _secrets():
+        return HIDDEN
     known = table is not None and (not key or key in getattr(table.annotation, "model_fields", {}))
     if isinstance(value, Mapping):
         return {name: _shown(f"{path}.{name}", inner) for name, inner in value.items()}
     if isinstance(value, int | float | Section) or value is None:
         return value
     return value if known else HIDDEN
+
+
+def _secrets() -> frozenset[str]:
+    """The paths of the settings that hold secrets, by their type."""
+    return frozenset(
+        f"{section}.{key}"
+        for section, table in Settings.model_fields.items()
+        for key, field in getattr(table.annotation, "model_fields", {}).items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    )
 
 
 def _read(path: str | Path | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
-import signal
+import os
 import socket
 import sys
 import time
@@ -27,7 +27,10 @@ from pricer.chainview import ChainView
 from pricer.config import Settings
 from pricer.conventions import Status
 from pricer.errors import ConfigError
+from pricer.logs import OneLine
+from pricer.signals import watching
 from pricer.streaming import LiveStream
+from pricer.supervisor import Supervisor
 from pricer.terminal import Selection
 from pricer.viewer import Chains, LocalChains, Viewer
 
@@ -120,31 +123,23 @@ class Plan:
     started_s: float = 0.0  # time.perf_counter() when the command began
     chaos: int | None = None  # the seed of the demo's faults
     news: News = field(default_factory=News)
+    reread: Callable[[], Settings] | None = None  # the settings anew, on SIGHUP
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set; where the loop cannot catch signals (Windows) Ctrl-C still ends the run."""
+def stop_on_signals(longest_s: float = 8.0) -> Iterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set. A second signal, or an end that takes too long, ends it at once."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    caught = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
-            caught.append(number)
-    try:
+    with watching(stop.set, longest_s, to_the_end=True):
         yield stop
-    finally:
-        for number in caught:
-            loop.remove_signal_handler(number)
 
 
 async def demo(plan: Plan, seed: int) -> None:
     """The embedded market, the pricer and the sidecar, until stopped."""
     from pricer.embedded import market_process
-    from pricer.sidecar.app import bind
+    from pricer.sidecar.listener import bind, release
 
-    with stop_on_signals() as stop:
+    with stop_on_signals(plan.settings.server.exit_s) as stop:
         listener = bind(plan.settings.server)  # a port in use is told before anything is compiled
         try:
             await compile_unless(stop, plan.console)
@@ -158,16 +153,17 @@ async def demo(plan: Plan, seed: int) -> None:
                 under = "" if plan.chaos is None else f", under faults of seed {plan.chaos}"
                 told = f"embedded market at {market.url} (process {market.pid}, seed {seed}{under})"
                 plan.console.print(told, style="dim")
-                await _price_and_serve(plan, listener, market.url, stop, market.watching)
+                await _price_and_serve(plan, listener, market.url, stop, market.watching, trades=True)
         finally:
             listener.close()
+            release(plan.settings.server)
 
 
 async def serve(plan: Plan) -> None:
     """The pricer and the sidecar on a venue, until stopped."""
-    from pricer.sidecar.app import bind
+    from pricer.sidecar.listener import bind, release
 
-    with stop_on_signals() as stop:
+    with stop_on_signals(plan.settings.server.exit_s) as stop:
         listener = bind(plan.settings.server)
         try:
             await compile_unless(stop, plan.console)
@@ -176,6 +172,7 @@ async def serve(plan: Plan) -> None:
                 await _price_and_serve(plan, listener, feed.url, stop, credentials=feed.credentials())
         finally:
             listener.close()
+            release(plan.settings.server)
 
 
 async def compile_unless(stop: asyncio.Event, console: Console) -> None:
@@ -184,8 +181,13 @@ async def compile_unless(stop: asyncio.Event, console: Console) -> None:
         await asyncio.to_thread(warm_kernels, console, stop.is_set)
 
 
-def live_stream(settings: Settings, url: str | None, credentials: Credentials | None = None) -> LiveStream:
-    """`pricer.live` as the settings say, at `url`; the account's key is used where it is given, not where it is set."""
+def live_stream(
+    settings: Settings, url: str | None, credentials: Credentials | None = None, *, trades: bool = False
+) -> LiveStream:
+    """`pricer.live` as the settings say, at `url`; the account's key is used where it is given, not where it is set.
+
+    `trades` is for settings that do not say.
+    """
     feed = settings.feed
     return pricer.live(
         feed.venue,
@@ -200,6 +202,8 @@ def live_stream(settings: Settings, url: str | None, credentials: Credentials | 
         strikes=feed.strikes,
         expiries=feed.expiries,
         credentials=credentials,
+        trades=trades if feed.trades is None else feed.trades,
+        books_on_demand=feed.books_on_demand,
     )
 
 
@@ -210,13 +214,15 @@ async def _price_and_serve(
     stop: asyncio.Event,
     *others: asyncio.Task[None],
     credentials: Credentials | None = None,
+    trades: bool = False,
 ) -> None:
     from pricer.sidecar import app as sidecar
 
-    stream = live_stream(plan.settings, url, credentials)
-    address = sidecar.address_of(listener)
+    stream = Supervisor(lambda: live_stream(plan.settings, url, credentials, trades=trades))
+    address = sidecar.address_of(listener, secure=plan.settings.server.tls_cert is not None)
     async with stream:
-        serving = asyncio.create_task(sidecar.serve(stream, plan.settings, listener), name="sidecar")
+        running = sidecar.serve(stream, plan.settings, listener, reread=plan.reread)
+        serving = asyncio.create_task(running, name="sidecar")
         showing = asyncio.create_task(_show(plan, stream, address, stop), name="show")
         try:
             await _until_stopped(plan, stop, serving, showing, *others)
@@ -240,7 +246,7 @@ async def _until_stopped(plan: Plan, stop: asyncio.Event, *running: asyncio.Task
         stopping.cancel()
 
 
-async def _show(plan: Plan, stream: LiveStream, address: str, stop: asyncio.Event) -> None:
+async def _show(plan: Plan, stream: LiveStream | Supervisor, address: str, stop: asyncio.Event) -> None:
     """Say when the sidecar is ready, then show the chain, or a status line now and then."""
     await _until_ready(plan, stream, address)
     chains = LocalChains(stream, plan.settings.feed.underlyings)
@@ -264,7 +270,7 @@ async def _show(plan: Plan, stream: LiveStream, address: str, stop: asyncio.Even
         await asyncio.sleep(STATUS_EVERY_S)
 
 
-async def _until_ready(plan: Plan, stream: LiveStream, address: str) -> None:
+async def _until_ready(plan: Plan, stream: LiveStream | Supervisor, address: str) -> None:
     from pricer.sidecar.readiness import readiness
 
     feed = plan.settings.feed
@@ -282,7 +288,7 @@ async def _until_ready(plan: Plan, stream: LiveStream, address: str) -> None:
         await asyncio.sleep(0.05)
 
 
-def status_line(view: ChainView | None, stream: LiveStream) -> str:
+def status_line(view: ChainView | None, stream: LiveStream | Supervisor) -> str:
     """One underlying in one line, for logs."""
     if view is None:
         return "no snapshot yet"
@@ -316,12 +322,22 @@ async def _until_ended(stream: LiveStream) -> None:
         await asyncio.sleep(1.0)
 
 
-async def watch_sidecar(plan: Plan, url: str, underlyings: Sequence[str], *, once: bool) -> None:
-    """Show the chains of a running sidecar."""
+async def watch_sidecar(
+    plan: Plan,
+    url: str,
+    underlyings: Sequence[str],
+    *,
+    once: bool,
+    token_file: str | None = None,
+    ca_file: str | None = None,
+    unix_socket: str | None = None,
+) -> None:
+    """Show the chains of a running sidecar. Its token is in a file, or in the environment's VOLSTREAM_TOKEN."""
     try:
-        from pricer.remote import SidecarChains  # it brings the sidecar's client, which needs the server extra
+        from pricer.remote import SidecarChains, token_from  # only here is the sidecar's client needed
 
-        chains = SidecarChains(url, underlyings)
+        token = token_from(token_file, os.environ)
+        chains = SidecarChains(url, underlyings, token=token, ca_file=ca_file, unix_socket=unix_socket)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     await _watch(plan, chains, chains.run(), once=once)
@@ -333,7 +349,7 @@ def logging_beside(screen: bool) -> Iterator[None]:
     waiting = _Waiting()
     handler: logging.Handler = waiting if screen else logging.StreamHandler()
     handler.addFilter(Seldom())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(OneLine())
     root = logging.getLogger()
     root.addHandler(handler)
     try:
@@ -342,6 +358,10 @@ def logging_beside(screen: bool) -> Iterator[None]:
         root.removeHandler(handler)
         for line in waiting.lines:
             print(line, file=sys.stderr)
+
+
+# These keep a pace of their own.
+PACED = frozenset({"pricer.sidecar.alerts.notices"})
 
 
 class Seldom(logging.Filter):
@@ -356,6 +376,8 @@ class Seldom(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether `record` is to be written."""
+        if record.name in PACED:
+            return True
         key, now = (record.name, str(record.msg)), self._monotonic()
         at, suppressed = self._passed.get(key, (-math.inf, 0))
         if now - at < self._every_s:

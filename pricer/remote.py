@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from pricer.adapters.network import Network
 from pricer.chainview import ChainView, view_of
-from pricer.errors import ConnectError, ProtocolError
+from pricer.errors import ConfigError, ConnectError, ProtocolError
 from pricer.sidecar.client import connect
 from pricer.snapshot import Snapshot
 
 TIMEOUT_S = 5.0
+TOKEN_VARIABLE = "VOLSTREAM_TOKEN"
 SCHEMES = {"http": "ws", "ws": "ws", "https": "wss", "wss": "wss"}
 
 
@@ -30,12 +34,44 @@ def sidecar_addresses(url: str) -> tuple[str, str]:
     return f"{scheme.replace('ws', 'http')}://{parts.netloc}", f"{scheme}://{parts.netloc}/v1/stream"
 
 
-class SidecarChains:
-    """The chains of one sidecar; `run` keeps them fresh. A sidecar that has gone leaves them to turn STALE."""
+def token_from(path: str | None, environment: Mapping[str, str]) -> str | None:
+    """The token in the file at `path`, else in the environment's VOLSTREAM_TOKEN; None where there is neither.
 
-    def __init__(self, url: str, underlyings: Sequence[str] = ()) -> None:
+    ConfigError names a file that cannot be read or holds none; the token itself is never shown.
+
+    >>> token_from(None, {"VOLSTREAM_TOKEN": "abc"})
+    'abc'
+    """
+    if path is None:
+        return environment.get(TOKEN_VARIABLE) or None
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"token file: cannot read {path}: {getattr(error, 'strerror', None) or 'no text'}") from None
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(f"token file: {path} holds no token on a line of its own")
+    return token
+
+
+class SidecarChains:
+    """The chains of one sidecar; `run` keeps them fresh. A sidecar that has gone leaves them to turn STALE.
+
+    `token`, `ca_file` and `unix_socket` are as in `pricer.sidecar.client.connect`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        underlyings: Sequence[str] = (),
+        *,
+        token: str | None = None,
+        ca_file: str | None = None,
+        unix_socket: str | None = None,
+    ) -> None:
         self.root, self.stream = sidecar_addresses(url)
         self.underlyings: Sequence[str] = tuple(underlyings)
+        self._ways: dict[str, Any] = {"token": token, "ca_file": ca_file, "unix_socket": unix_socket}
+        connect(self.stream, **self._ways)  # what is impossible is told before anything is sent
         self._snapshots: dict[str, Snapshot] = {}
 
     def latest(self, underlying: str) -> ChainView | None:
@@ -56,17 +92,28 @@ class SidecarChains:
             await asyncio.gather(*following, return_exceptions=True)
 
     async def _follow(self, underlying: str) -> None:
-        async with connect(self.stream, underlying) as chain:
+        async with connect(self.stream, underlying, **self._ways) as chain:
             async for snapshot in chain:
                 self._snapshots[underlying] = snapshot
 
     def _ask_for_underlyings(self) -> tuple[str, ...]:
         try:
-            # trust_env off: a proxy of the environment must not be asked for the loopback.
-            answer = httpx.get(f"{self.root}/v1/underlyings", timeout=TIMEOUT_S, trust_env=False)
+            with self._http() as http:
+                answer = http.get("/v1/underlyings")
             answer.raise_for_status()
             return tuple(entry["underlying"] for entry in answer.json()["underlyings"])
         except httpx.HTTPError as error:
             raise ConnectError(f"no sidecar answers at {self.root}: {error or type(error).__name__}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise ProtocolError(f"what answers at {self.root} is no sidecar: {error!r}") from error
+
+    def _http(self) -> httpx.Client:
+        token, ca_file, unix_socket = self._ways.values()
+        return httpx.Client(
+            base_url=self.root,
+            timeout=TIMEOUT_S,
+            headers={} if token is None else {"Authorization": f"Bearer {token}"},
+            trust_env=False,  # a proxy of the environment must not be asked for the loopback
+            verify=Network(ca_file=ca_file).tls(),
+            transport=None if unix_socket is None else httpx.HTTPTransport(uds=unix_socket),
+        )

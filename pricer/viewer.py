@@ -15,6 +15,7 @@ from rich.live import Live
 from pricer.chainview import ChainView, view_of
 from pricer.conventions import Status
 from pricer.streaming import LiveStream
+from pricer.supervisor import Supervisor
 from pricer.terminal import FRAMES_PER_SECOND, ChainScreen, Selection
 
 FRAME_S = 1 / FRAMES_PER_SECOND
@@ -195,7 +196,7 @@ def keyboard(press: Callable[[str], None]) -> Iterator[bool]:
 class LocalChains:
     """The chains of a live stream in this process."""
 
-    def __init__(self, stream: LiveStream, underlyings: Sequence[str]) -> None:
+    def __init__(self, stream: LiveStream | Supervisor, underlyings: Sequence[str]) -> None:
         self._stream = stream
         self.underlyings: Sequence[str] = tuple(underlyings)
 

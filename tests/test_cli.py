@@ -18,7 +18,7 @@ from pricer import cli
 from pricer.errors import ConnectError
 from tests.data import CHECKOUT
 
-COMMANDS = ("demo", "serve", "watch", "simulate", "replay", "price", "warmup", "doctor")
+COMMANDS = ("demo", "serve", "watch", "simulate", "replay", "price", "warmup", "doctor", "token")
 
 
 class Outcome(NamedTuple):

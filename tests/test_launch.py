@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from pricer.launch import Seldom
+import pytest
+
+from pricer.config import Settings
+from pricer.launch import Seldom, live_stream
+from pricer.sidecar.alerts import runner  # noqa: F401 - it sets the level of its logger
 
 
 def record(text: str, *values: object, logger: str = "uvicorn.error") -> logging.LogRecord:
@@ -36,8 +41,28 @@ def test_I11_other_faults_are_not_held_back() -> None:
     assert not seldom.filter(record("one"))
 
 
+def test_X06_alerts_have_a_pace_of_their_own_and_all_come_through() -> None:
+    seldom = Seldom(monotonic=lambda: 0.0)
+    lines = [record("%s", f"rule {number}", logger="pricer.sidecar.alerts.notices") for number in range(10)]
+    assert all(seldom.filter(line) for line in lines)
+    assert logging.getLogger("pricer.sidecar.alerts.notices").isEnabledFor(logging.INFO)
+
+
 def test_what_is_remembered_of_messages_is_bounded() -> None:
     seldom = Seldom(monotonic=lambda: 0.0)
     for number in range(3 * Seldom.MOST):
         assert seldom.filter(record(f"message {number}"))
     assert len(seldom._passed) <= Seldom.MOST
+
+
+@pytest.mark.parametrize(("setting", "demo", "serve"), [(None, True, False), (False, False, False), (True, True, True)])
+def test_the_demo_streams_trades_unless_told_not_to_and_serve_only_if_told(
+    monkeypatch: pytest.MonkeyPatch, setting: bool | None, demo: bool, serve: bool
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("pricer.live", lambda *_, **settings: asked.append(settings))
+    settings = Settings.load(feed={"trades": setting, "books_on_demand": 7})
+    live_stream(settings, None, trades=True)
+    live_stream(settings, None)
+    assert [each["trades"] for each in asked] == [demo, serve]
+    assert [each["books_on_demand"] for each in asked] == [7, 7]

@@ -26,8 +26,11 @@ def compiled():
 
 pricer.warmup()
 import pricer.streaming, pricer.playback
-from pricer.sidecar import wire
-picture = None
+from pricer.sidecar.channels import CHANNELS, Market
+from pricer.sidecar.protocol import StreamKey
+keys = [StreamKey(name, "deribit", "BTC", "BTC-X" if name == "depth" else "") for name in CHANNELS]
+keys += [StreamKey("chain", "deribit", "BTC", columns=("iv", "bid_iv"), expiries=2, strikes=("count", 2.0))]
+pictures = {}
 before = compiled()
 scene = Scene()
 engine = Engine(clock=scene.clock)
@@ -39,9 +42,13 @@ for step in range(12):  # from no quote at all over sparse slices to a full chai
         engine.apply(event)
     snapshot = engine.price(scene.clock.now())
     snapshot.surface, snapshot.columns()
-    old, picture = picture, wire.take_picture(snapshot, 9, picture)
-    if old is not None and picture.has_rows_of(old):
-        wire.encode(wire.delta_body(old, picture, "deribit", 9))
+    market = Market(snapshot, None, 9)
+    for key in keys:
+        old = pictures.get(key)
+        picture = pictures[key] = CHANNELS[key.channel].take(market, key, old)
+        picture.whole(), picture.crc32()
+        if old is not None and picture.has_rows_of(old):
+            picture.says_the_same_as(old), picture.since(old)
     scene.clock.advance(SECOND // 2)
     quotes = scene.quotes()
 bare = Engine(clock=scene.clock)  # of a venue that gives no forward

@@ -75,8 +75,9 @@ def wheel_files(path: Path) -> dict[str, bytes]:
 
 
 def is_installed(name: Path) -> bool:
-    """Python sources, the marker for type checkers, and everything the dashboard serves."""
-    return name.suffix == ".py" or name.name == "py.typed" or name.is_relative_to("pricer/sidecar/web")
+    """Python sources, the marker for type checkers, everything the dashboard serves, and the examples of OpenAPI."""
+    served = name.is_relative_to("pricer/sidecar/web") or name == Path("pricer/sidecar/routes/examples.json")
+    return name.suffix == ".py" or name.name == "py.typed" or served
 
 
 def mounted(name: Path) -> str:
@@ -97,8 +98,17 @@ def test_pricer_is_the_only_top_level_name(wheel: dict[str, bytes]) -> None:
 
 
 def test_the_source_distribution_holds_what_it_takes_to_work_on_the_project(tree: Tree, unpacked_sdist: Path) -> None:
-    tops = {"Makefile", "constraints.txt", "conftest.py", "pyproject.toml", "MANIFEST.in", "LICENSE"}
-    folders = {"adapters", "benchmarks", "docs", "examples", "pricer", "surfaces", "tests", ".ci"}
+    tops = {
+        "Makefile",
+        "Dockerfile",
+        ".dockerignore",
+        "constraints.txt",
+        "conftest.py",
+        "pyproject.toml",
+        "MANIFEST.in",
+        "LICENSE",
+    }
+    folders = {"adapters", "benchmarks", "deploy", "docs", "examples", "pricer", "surfaces", "tests", ".ci"}
     wanted = [name for name in tree.files if name.parts[0] in tops | folders or name.suffix == ".md"]
     assert [str(name) for name in wanted if not (unpacked_sdist / name).exists()] == []
     assert not (unpacked_sdist / "pricer" / "surfaces").exists(), "the mounted folders are stored twice"

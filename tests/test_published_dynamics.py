@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import numpy as np
-import orjson
 import pytest
 
 from pricer.clock import ManualClock
@@ -13,12 +12,12 @@ from pricer.config import Settings
 from pricer.conventions import DYNAMICS, Dynamics, Status
 from pricer.engine import Engine, EngineSettings
 from pricer.errors import ConfigError
-from pricer.sidecar import wire
-from pricer.sidecar.replica import Replica
 from pricer.snapshot import DELTA_FORMS, GREEK_FIELDS, Snapshot
 from pricer.surfaces.dynamics import SmileGreeks
 from tests.embedded_chain import EmbeddedChain
 from tests.scene import Scene
+from tests.sidecar.replicas import Replica
+from tests.sidecar.snapshots import whole_chain
 
 RULES = [rule for rule in DYNAMICS if rule != "sticky_strike"]
 MOVED = {"delta", "gamma", "vega", "theta", *DELTA_FORMS}
@@ -117,7 +116,7 @@ def test_an_expiry_without_a_smile_has_blacks_greeks() -> None:
 def test_snapshots_messages_and_clients_say_the_rule(dynamics: Dynamics) -> None:
     snapshot = published(dynamics, steps=0)[-1]
     assert snapshot.convention.dynamics == dynamics
-    body = orjson.loads(wire.encode(wire.snapshot_body(wire.take_picture(snapshot, 9), "deribit", 9)))
+    body = whole_chain(snapshot)
     assert body["convention"] == asdict(snapshot.convention)
     clock = Following(snapshot.clock.now())
     replica = Replica(clock)

@@ -12,19 +12,18 @@ import random
 
 import msgspec
 import numpy as np
-import orjson
 import pytest
 
 from pricer.adapters.events import AnyEvent, InstrumentListed, OptionQuote
 from pricer.clock import ManualClock
 from pricer.conventions import Reason, Status
 from pricer.engine import Engine, EngineSettings
-from pricer.sidecar import wire
 from pricer.snapshot import Snapshot
 from pricer.surfaces import SliceQuotes, SurfaceSlice, VolSurface
 from pricer.surfaces.quotes import HIGH, LOW, K
 from tests.embedded_chain import EmbeddedChain
 from tests.scene import SECOND, START, Scene
+from tests.sidecar.snapshots import whole_chain
 from tests.surfaces.made import Array, audit, smile, strikes_of
 
 
@@ -122,7 +121,7 @@ def test_F08_what_is_extrapolated_says_so_on_the_wire_and_is_finite() -> None:
         if 80_000 <= each.strike <= 120_000:
             engine.apply(scene.quote(each))
     snapshot = engine.price(scene.clock.now())
-    body = orjson.loads(wire.encode(wire.snapshot_body(wire.take_picture(snapshot, 9), "deribit", 9)))
+    body = whole_chain(snapshot)
     columns = body["columns"]
     outside = 0
     for strike, status, reasons, iv in zip(

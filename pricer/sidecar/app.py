@@ -9,92 +9,94 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import math
 import signal
 import socket
-import threading
+import ssl
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import uvicorn
 from fastapi import FastAPI, WebSocket
 from starlette.responses import JSONResponse
-from starlette.websockets import WebSocketDisconnect
 
-from pricer.clock import Clock
-from pricer.config import MIB, ServerSection, Settings
-from pricer.errors import ConfigError
+from pricer.clock import Clock, SystemClock
+from pricer.config import ServerSection, Settings
+from pricer.sidecar import routes
+from pricer.sidecar.admin import admin
+from pricer.sidecar.admission import Admission
+from pricer.sidecar.alerts.service import alerts_of
+from pricer.sidecar.clients import Client
+from pricer.sidecar.door import VISIT, Door, Doorkeeper, introduced, tell
+from pricer.sidecar.encodings import ENCODINGS, JSON
 from pricer.sidecar.guard import Guard
-from pricer.sidecar.hub import Client, Hub, SnapshotSource, first_error
+from pricer.sidecar.hub import Hub, SnapshotSource, first_error
+from pricer.sidecar.listener import ACCEPTED_AT_ONCE, BACKLOG, address_of, bind, bind_port, most_connections, release
+from pricer.sidecar.metrics import watch_the_alerts, watch_the_door
 from pricer.sidecar.pages import pages
-from pricer.sidecar.protocol import Refused
-from pricer.sidecar.routes import data, health
-from pricer.sidecar.transport import ClientProtocol, hang_up_of
+from pricer.sidecar.protocol import Refused, negotiate
+from pricer.sidecar.reload import Reloader
+from pricer.sidecar.routes.documented import Documented
+from pricer.sidecar.routes.health import health
+from pricer.sidecar.tls import server_context
+from pricer.sidecar.transport import HEAD_BYTES, ClientProtocol, HttpProtocol, link_of
+from pricer.signals import watching
+from pricer.watchdog import LoopWatchdog
 
-# A dead client is noticed after at most twice this, and then lingers a moment: FAULTS V02 wants 20 s.
-PING_S = 8.0
+TRY_LATER = 1013
 
-
-def bind(settings: ServerSection) -> socket.socket:
-    """A listening socket on the configured address; `ConfigError` names host and port where that cannot be had."""
-    where = f"{settings.host}:{settings.port}"
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise ConfigError(f"server.host: no such address {where}: {error.strerror}") from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        what = "another program listens there already" if error.errno == errno.EADDRINUSE else error.strerror
-        raise ConfigError(f"server.port: cannot listen on {where}: {what}") from error
-    listener.setblocking(False)
-    return listener
+__all__ = ["address_of", "bind", "create_app", "serve"]
 
 
-def address_of(listener: socket.socket) -> str:
-    """The address for a browser, with the port that was really taken."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-
-
-def create_app(hub: Hub) -> FastAPI:
-    """All routes over one hub."""
-    app = FastAPI(
+def create_app(hub: Hub, door: Door | None = None, reloader: Reloader | None = None) -> FastAPI:
+    """All routes over one hub; by default `door` has the tokens of the hub's settings."""
+    door = door or Door(hub.settings, hub.clock, hub.counts)
+    hub.admission.asks = lambda: door.authority.asks
+    app = Documented(
+        asks=lambda: door.authority.asks,
         title="volstream",
         version=_version(),
         description="A live options pricer: implied volatility, Greeks and an arbitrage-checked surface on every tick.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
-    app.include_router(health(hub))
-    app.include_router(data(hub))
+    routes.install(app, hub)
+    app.include_router(admin(reloader, hub.clock))
     app.include_router(pages(app))
-    app.add_api_websocket_route("/v1/stream", _stream(hub))
-    app.add_middleware(Guard, settings=hub.settings)
+    app.add_api_websocket_route("/v1/stream", _stream(hub, door))
+    app.add_middleware(Doorkeeper, door=door)
+    app.add_middleware(Guard, settings=lambda: door.settings)
     return app
 
 
-def _stream(hub: Hub) -> Callable[[WebSocket], object]:
+def _stream(hub: Hub, door: Door) -> Callable[[WebSocket], object]:
     async def stream(websocket: WebSocket) -> None:
+        """Known first: who shows no token in time has cost the hub nothing."""
+        known = VISIT in websocket.scope
         try:
-            client = hub.join(hang_up_of(websocket))
+            encoding, subprotocol = negotiate(websocket.scope["subprotocols"], ENCODINGS, JSON)
         except Refused as refused:
-            await websocket.send_denial_response(JSONResponse({"detail": str(refused)}, 503))
+            await websocket.send_denial_response(JSONResponse({"code": refused.code, "detail": str(refused)}, 400))
             return
+        await websocket.accept(subprotocol)
+        visit = await introduced(websocket, door, encoding)
+        if visit is None:
+            return
+        link = link_of(websocket)
+        if not link.is_known_now():
+            await tell(websocket, encoding, "too_many_clients", "there is no place for one more client")
+            await websocket.close(TRY_LATER)
+            return
+        client = hub.join(link, encoding, visit.scopes.words)
+        door.enter(visit, client.hang_up)
         try:
-            await websocket.accept()
-            async with asyncio.TaskGroup() as group:
-                writing = group.create_task(_write(websocket, hub, client))
-                await _read(websocket, hub, client)
-                writing.cancel()
+            hub.greet(client, introduced=not known)
+            await _read(websocket, hub, client)
         finally:
+            door.leave(visit)
             hub.leave(client)
 
     return stream
@@ -109,26 +111,16 @@ async def _read(websocket: WebSocket, hub: Hub, client: Client) -> None:
         hub.receive(client, message.get("bytes") or b"" if text is None else text)
 
 
-async def _write(websocket: WebSocket, hub: Hub, client: Client) -> None:
-    try:
-        while True:
-            await client.wake.wait()
-            client.wake.clear()
-            while texts := hub.next_texts(client):
-                for text in texts:
-                    await websocket.send_text(text)
-                client.outbox.written()
-    except WebSocketDisconnect:
-        return
-
-
 class Server(uvicorn.Server):
     """uvicorn, but signals are the caller's, and clients are told with 1001 when it ends."""
 
-    def __init__(self, config: uvicorn.Config, hub: Hub, started: Callable[[], object]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, handshake_s: float, started: Callable[[], object] = lambda: None
+    ) -> None:
         super().__init__(config)
-        self._hub = hub
+        self._handshake_s = handshake_s
         self._started = started
+        self.ending: Callable[[], object] = lambda: None  # called when it begins to end
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -136,11 +128,31 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """As uvicorn's for sockets that listen already, with a deadline for TLS handshakes: asyncio gives them 60 s."""
+        config, loop = self.config, asyncio.get_running_loop()
+        seconds = self._handshake_s if config.ssl else None
+
+        def connection() -> asyncio.Protocol:
+            return config.http_protocol_class(config=config, server_state=self.server_state, app_state={})  # type: ignore[call-arg] # uvicorn's own
+
+        self.servers = []
+        for listener in sockets or ():
+            self.servers.append(
+                await loop.create_server(
+                    connection,
+                    sock=listener,
+                    ssl=config.ssl,
+                    backlog=ACCEPTED_AT_ONCE,
+                    ssl_handshake_timeout=seconds,
+                    ssl_shutdown_timeout=seconds,
+                )
+            )
+            listener.listen(BACKLOG)  # asyncio takes the one number for both
+        self.started = True
         self._started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._hub.close()
+        self.ending()
         await super().shutdown(sockets)
 
     def stop(self) -> None:
@@ -156,28 +168,88 @@ async def serve(
     *,
     clock: Clock | None = None,
     started: Callable[[str], object] = lambda address: None,
+    reread: Callable[[], Settings] | None = None,
 ) -> None:
     """Serve until cancelled, SIGTERM or SIGINT; then close clients with 1001 and return.
 
     `started` is called with the address once connections are served. An error of the source ends the server and is
-    raised here.
+    raised here. `reread` gives the settings anew, on SIGHUP or POST /v1/admin/reload; clients stay connected.
     """
-    listener = listener or bind(settings.server)
-    address = address_of(listener)
-    hub = Hub(source, settings.server, venue=settings.feed.venue, underlyings=settings.feed.underlyings, clock=clock)
-    server = Server(_uvicorn(create_app(hub), settings.server), hub, lambda: started(address))
-    with _signals(server.stop):
-        serving = asyncio.create_task(server.serve([listener]), name="sidecar-http")
+    own, clock = settings.server, clock or SystemClock()
+    context = server_context(own)
+    hub = Hub(
+        source,
+        own,
+        venue=settings.feed.venue,
+        underlyings=settings.feed.underlyings,
+        clock=clock,
+        server=f"volstream {_version()}",
+        admission=Admission(own, most_connections(own)),
+    )
+    door = Door(own, clock, hub.counts)
+    watch_the_door(hub.metrics.registry, door)
+    with _listening(own, listener) as (main, beside):
+        alerts = hub.alerts = await alerts_of(settings.alerts, lambda: hub.snapshot, clock)
+        watch_the_alerts(hub.metrics.registry, alerts)
+        reloader = None if reread is None else Reloader(settings, reread, door, hub, context, clock, alerts)
+        address = address_of(main, secure=context is not None)
+        config = _uvicorn(create_app(hub, door, reloader), hub, context)
+        server = Server(config, own.handshake_timeout_s, lambda: started(address))
+        server.ending = hub.close
+        servers = {asyncio.create_task(server.serve([main]), name="sidecar-http"): server}
+        if beside is not None:
+            alone = Server(_uvicorn(health_app(hub), hub, None), own.handshake_timeout_s)
+            servers[asyncio.create_task(alone.serve([beside]), name="sidecar-metrics")] = alone
         publishing = asyncio.create_task(hub.run(), name="sidecar-hub")
-        try:
-            await asyncio.wait({serving, publishing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            server.should_exit = True
-            await asyncio.wait({serving})
-            publishing.cancel()
-            await asyncio.wait({publishing})
-            listener.close()
-    _raise_errors(serving, publishing)
+        beside_it = {
+            asyncio.create_task(door.keep_swept(), name="sidecar-door"),
+            asyncio.create_task(alerts.run(), name="sidecar-alerting"),
+        }
+        with (
+            watching(server.stop, own.exit_s, _on_hang_up(reloader)),
+            LoopWatchdog(hub.counts, "the sidecar's loop"),
+        ):
+            try:
+                await asyncio.wait({*servers, publishing, *beside_it}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in servers.values():
+                    each.should_exit = True
+                await asyncio.wait(servers)
+                for task in (publishing, *beside_it):
+                    task.cancel()
+                await asyncio.wait({publishing, *beside_it})
+    _raise_errors(*servers, publishing, *beside_it)
+
+
+@contextlib.contextmanager
+def _listening(
+    settings: ServerSection, listener: socket.socket | None
+) -> Iterator[tuple[socket.socket, socket.socket | None]]:
+    """The listener, the one for metrics where there is one; both are closed at the end, whatever happens."""
+    with contextlib.ExitStack() as stack:
+        main = listener or bind(settings)
+        stack.callback(release, settings)
+        stack.callback(main.close)
+        beside = None
+        if settings.metrics_port is not None:
+            beside = bind_port("127.0.0.1", settings.metrics_port, "metrics_port")
+            stack.callback(beside.close)
+        yield main, beside
+
+
+def _on_hang_up(reloader: Reloader | None) -> dict[signal.Signals, Callable[[], object]]:
+    """SIGHUP reads the settings again; at a terminal it goes on meaning that the terminal has gone."""
+    if reloader is None or sys.stdin is None or sys.stdin.isatty() or not hasattr(signal, "SIGHUP"):
+        return {}
+    return {signal.SIGHUP: reloader.on_signal}
+
+
+def health_app(hub: Hub) -> FastAPI:
+    """Health and metrics alone, for a port of their own that asks for no token."""
+    app = FastAPI(title="volstream", version=_version(), docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(health(hub))
+    app.add_middleware(Guard, settings=lambda: hub.settings)
+    return app
 
 
 def _raise_errors(*tasks: asyncio.Task[None]) -> None:
@@ -189,42 +261,28 @@ def _raise_errors(*tasks: asyncio.Task[None]) -> None:
             raise error
 
 
-def _uvicorn(app: FastAPI, settings: ServerSection) -> uvicorn.Config:
+def _uvicorn(app: FastAPI, hub: Hub, context: ssl.SSLContext | None) -> uvicorn.Config:
+    settings = hub.settings
     return uvicorn.Config(
         app,
-        ws=ClientProtocol,
-        ws_max_size=MIB,
-        ws_ping_interval=PING_S,
-        ws_ping_timeout=PING_S,
+        http=partial(HttpProtocol, admission=hub.admission),  # type: ignore[arg-type] # called like the class
+        ws=partial(ClientProtocol, admission=hub.admission),  # type: ignore[arg-type] # the same
+        # More than max_message_bytes, so that a client that sends too much is told so before it is closed.
+        ws_max_size=4 * settings.max_message_bytes,
+        ws_ping_interval=settings.ping_s,
+        ws_ping_timeout=settings.ping_s,
         ws_per_message_deflate=False,  # it would cost each client's share of CPU and memory, on loopback for nothing
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        log_level="error",  # a line for every bad request would let strangers fill the log; they are counted
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=settings.max_clients + 100,
+        timeout_keep_alive=math.ceil(settings.handshake_timeout_s),
         timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
-        h11_max_incomplete_event_size=16 * 1024,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        ssl_context_factory=None if context is None else lambda config, default: context,
     )
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT call `stop`; only a main thread can have that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        for number in before:
-            loop.add_signal_handler(number, stop)
-        yield
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
 
 
 def _version() -> str:

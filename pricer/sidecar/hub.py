@@ -3,6 +3,9 @@
 Everything here runs on the sidecar's event loop, so joining is atomic: the snapshot that a client gets carries the
 `seq` of the stream at that moment, and the next message of the stream is `seq` + 1.
 
+A frame is written straight to the transport of each reader that has nothing waiting: no task, no queue and no copy for
+a client that keeps up. For one that does not, frames go through its `Outbox` until its transport is empty again.
+
 A stream moves when the engine has published (at most once per `min_interval_ms`) and when the clock alone has changed a
 status (looked at every `recheck_ms`), so that silence is published as STALE even when the engine says nothing more.
 """
@@ -12,26 +15,39 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from typing import Any, Protocol
 
-from pricer.clock import Clock, Instant, SystemClock
+from pricer.clock import Clock, SystemClock
 from pricer.config import ServerSection
-from pricer.sidecar import wire
+from pricer.sidecar.admission import Admission
+from pricer.sidecar.alerts.service import Alerts
+from pricer.sidecar.alerts.watch import Active
+from pricer.sidecar.channels import Market
+from pricer.sidecar.channels.channel import Served
+from pricer.sidecar.clients import Client, Link
+from pricer.sidecar.encodings import ENCODINGS, JSON, Encoding
+from pricer.sidecar.filters import key_of, subject_of
+from pricer.sidecar.history import History
+from pricer.sidecar.messages import Head, Message
 from pricer.sidecar.metrics import Metrics
-from pricer.sidecar.outbox import Gap, Outbox, Overflow, Text
+from pricer.sidecar.moment import nothing_yet
+from pricer.sidecar.outbox import Frame, Gap, Overflow
 from pricer.sidecar.protocol import (
+    NEW_STREAM_COST,
+    PROTOCOL,
     AnyRequest,
+    Auth,
     Ping,
     Refused,
-    Session,
     StreamKey,
     Subscribe,
     Unsubscribe,
     about,
     gap,
-    key_of,
+    resumed,
 )
+from pricer.sidecar.stream import Stream
 from pricer.snapshot import Snapshot
 
 POLICY = 1008
@@ -53,88 +69,6 @@ class SnapshotSource(Protocol):
     def subscribe(self) -> Mailbox: ...
 
 
-class Stream:
-    """One distinct subscription: the last published picture and its `seq`."""
-
-    def __init__(self, key: StreamKey, digits: int, metrics: Metrics) -> None:
-        self.key = key
-        self.seq = 0
-        self.clients: set[Client] = set()
-        self.sent_mono_ns = 0  # when anything was last sent to the clients
-        self._digits = digits
-        self._metrics = metrics
-        self._selection = wire.Selection(key.columns)
-        self._picture: wire.Picture | None = None
-        self._texts: dict[bool, tuple[wire.Picture, bytes]] = {}
-
-    @property
-    def picture(self) -> wire.Picture:
-        """What the stream last published."""
-        assert self._picture is not None, "a stream is advanced before it is read"
-        return self._picture
-
-    def advance(self, whole: Snapshot) -> bytes | None:
-        """Move on to what `whole` says now; the message for clients, or None when there is nothing to say."""
-        snapshot = whole.of(self.key.underlying, self.key.venue)
-        old, new = self._picture, wire.take_picture(snapshot, self._digits, self._picture)
-        if old is None or not new.has_rows_of(old):
-            self._picture, self.seq = new, self.seq + 1
-            return self.snapshot() if self.clients else None
-        if new.says_the_same_as(old):
-            self._picture = new  # at a later moment
-            return None
-        self._picture, self.seq = new, self.seq + 1
-        if not self.clients:
-            return None
-        with self._metrics.encoding("delta"):
-            body = wire.delta_body(old, new, self.key.venue, self._digits, self._selection)
-            return wire.encode(about(self.key, "delta", self.seq) | body)
-
-    def snapshot(self, *, ages: bool = False) -> bytes:
-        """The whole of the last published picture, encoded once; `ages` adds those columns (HTTP)."""
-        cached = self._texts.get(ages)
-        if cached is None or cached[0] is not self._picture:
-            cached = self._texts[ages] = (self.picture, self._encode(ages))
-        return cached[1]
-
-    def refresh(self, whole: Snapshot, min_interval_ns: int) -> bytes | None:
-        """Before somebody new reads: not older than the interval. What comes back is for those who read already."""
-        if self._picture is None or whole.clock.now().mono_ns - self._picture.now.mono_ns >= min_interval_ns:
-            return self.advance(whole)
-        return None
-
-    def heartbeat(self) -> bytes:
-        """Proof of life, with the clocks, when there was nothing to say."""
-        now = self.picture.snapshot.clock.now()
-        return wire.encode(about(self.key, "heartbeat", self.seq) | {"sent_ns": now.wall_ns, "mono_ns": now.mono_ns})
-
-    def _encode(self, ages: bool) -> bytes:
-        with self._metrics.encoding("snapshot"):
-            body = wire.snapshot_body(self.picture, self.key.venue, self._digits, self._selection)
-            if ages:
-                body["columns"] |= wire.ages(self.picture)
-            head = about(self.key, "snapshot", self.seq)
-            return wire.encode(head | {"protocol": wire.PROTOCOL, "session": self._metrics.session} | body)
-
-
-class Client:
-    """One connection: its session, its outbox, and how to end it. The transport is somebody else's."""
-
-    def __init__(self, settings: ServerSection, hang_up: Callable[[int, str], None]) -> None:
-        self.session = Session(settings)
-        self.outbox = Outbox(settings.queue_soft_bytes, settings.queue_hard_bytes, round(settings.slow_client_s * 1e9))
-        self.streams: dict[tuple[str, str, str], Stream] = {}
-        self.wake = asyncio.Event()
-        self.closing = False
-        self._hang_up = hang_up
-
-    def hang_up(self, code: int, reason: str) -> None:
-        """End the connection, once."""
-        if not self.closing:
-            self.closing = True
-            self._hang_up(code, reason)
-
-
 class Hub:
     """All streams and all clients of one sidecar."""
 
@@ -147,25 +81,44 @@ class Hub:
         underlyings: Collection[str],
         clock: Clock | None = None,
         session: str | None = None,
+        server: str = "volstream",
+        admission: Admission | None = None,
     ) -> None:
         self.source = source
         self.settings = settings
         self.venue = venue
         self.underlyings = tuple(underlyings)
         self.clock = clock or SystemClock()
+        self.server = server  # its name and version, for `welcome`
+        self.admission = admission or Admission(settings)
         self.clients: set[Client] = set()
         self.streams: dict[StreamKey, Stream] = {}
         self.counts: Counter[str] = Counter()
+        self.history = History()
+        self.alerts: Alerts | None = None  # who watches rules, in a sidecar that serves
         self.metrics = Metrics(self, session or uuid.uuid4().hex)
         self.turned_mono_ns = self.clock.now().mono_ns  # when the publisher last came round
-        self._nothing = wire.nothing_yet(self.clock)
+        self._nothing = nothing_yet(self.clock)
         self._fresh = asyncio.Event()
-        self._interval_ns = round(settings.min_interval_ms * 1e6)
+        self._behind: set[Client] = set()  # something waits for them
+        self._overflowing: list[tuple[Client, str]] = []
+        self._first_seq = 1  # of new streams: a stream that is made again must not repeat what it said before
 
     @property
     def snapshot(self) -> Snapshot:
         """The newest there is; an empty one before the first."""
         return self.source.latest or self._nothing
+
+    @property
+    def market(self) -> Market:
+        """What the channels read."""
+        alarms = {name: count for name, count in self.counts.items() if name.startswith(("closed_", "refused_"))}
+        active: tuple[Active, ...] = ()
+        if self.alerts is not None:
+            active = self.alerts.active
+            alarms |= self.alerts.alarms
+        served = Served(len(self.clients), len(self.streams), alarms, active)
+        return Market(self.snapshot, self.source, self.settings.significant_digits, served)
 
     async def run(self) -> None:
         """Publish until cancelled. An error of the source ends it: a dead engine is not hidden behind old numbers."""
@@ -194,68 +147,160 @@ class Hub:
 
     def publish(self) -> None:
         """One round: every stream that has readers moves on; who is too far behind goes."""
-        now = self.clock.now()
-        self.turned_mono_ns = now.mono_ns
+        now = self.clock.now().mono_ns
+        self.turned_mono_ns = now
+        self.history.sample(self.snapshot)
+        market = self.market
         for stream in tuple(self.streams.values()):
-            if stream.clients:
-                self._send(stream, stream.advance(self.snapshot), now)
-        for client in tuple(self.clients):
-            if client.outbox.overdue(now.mono_ns):
+            if stream.is_read:
+                self._send(stream, stream.advance(market) if stream.is_due(market.now_mono_ns) else None, now)
+        for client in tuple(self._behind):
+            if client.outbox.overdue(now):
                 self.drop(client, "slow_client", f"behind for more than {self.settings.slow_client_s:g} s")
 
-    def _send(self, stream: Stream, message: bytes | None, now: Instant) -> None:
-        kind = "delta"
+    def _send(self, stream: Stream, message: Message | None, now: int) -> None:
+        """A message of a stream to all its readers, or a heartbeat when there was none for long."""
         if message is None:
-            if now.mono_ns - stream.sent_mono_ns < self.settings.heartbeat_s * 1e9:
+            if now - stream.sent_mono_ns < self.settings.heartbeat_s * 1e9:
                 return
-            message, kind = stream.heartbeat(), "heartbeat"
-        stream.sent_mono_ns = now.mono_ns
-        text = Text(message.decode(), stream.key, stream.seq)
-        for client in tuple(stream.clients):
-            self.put(client, text, kind)
+            message = stream.heartbeat(self.snapshot.clock.now())
+        stream.sent_mono_ns = now
+        for name, frame in stream.frames(message).items():
+            readers, data = stream.readers.get(name), frame.data
+            if not readers:
+                continue
+            for client in readers:
+                if client.free:
+                    client.write(data)
+                else:
+                    self._queue(client, frame)
+            self.metrics.queued(stream.key.channel, message.type, len(data) * len(readers), len(readers))
+        self._drop_overflowing()
+
+    def reconfigure(self, settings: ServerSection) -> None:
+        """Other limits from now on; what a client or a stream was given at its start, it keeps."""
+        self.settings = settings
+        self.admission.reconfigure(settings)
+
+    # ---- writing
+
+    def _put(self, client: Client, frame: Frame, kind: str) -> None:
+        """A message for one client."""
+        if client.free:
+            client.write(frame.data)
+        else:
+            self._queue(client, frame)
+        self.metrics.queued(frame.key.channel if frame.key else "none", kind, len(frame))
+        self._drop_overflowing()
+
+    def _reply(self, client: Client, head: Head) -> None:
+        """An answer to one client, outside of any stream."""
+        message = Message(head)
+        self._put(client, Frame(message.framed(client.encoding)), message.type)
+
+    def _queue(self, client: Client, frame: Frame) -> None:
+        """For a client that has something waiting already. Who needs too much is dropped after the round."""
+        if client.closing:
+            return
+        try:
+            client.outbox.put(frame, self.clock.now().mono_ns)
+        except Overflow as overflow:
+            self._overflowing.append((client, str(overflow)))
+
+    def _drop_overflowing(self) -> None:
+        while self._overflowing:
+            client, reason = self._overflowing.pop()
+            self.drop(client, "queue_limit", reason)
+
+    def blocked(self, client: Client) -> None:
+        """The transport of a client could not take all of a write: what follows waits."""
+        client.free, client.stuck = False, True
+        if client.closing:
+            return
+        waiting, limit = client.link.waiting(), self.settings.queue_hard_bytes
+        client.outbox.writing(waiting, self.clock.now().mono_ns)
+        self._behind.add(client)
+        if waiting > limit:
+            self._overflowing.append((client, f"more than {limit} bytes are waiting"))
+
+    def writable(self, client: Client) -> None:
+        """The transport of a client is empty: write what waits, until it is stuck again or has caught up."""
+        client.stuck = False
+        client.outbox.written()
+        while not client.stuck and not client.closing:
+            item = client.outbox.take()
+            if item is None:
+                client.free = True
+                self._behind.discard(client)
+                return
+            client.write(self._gap(client, item) if isinstance(item, Gap) else item.data)
+        self._drop_overflowing()
+
+    def _gap(self, client: Client, item: Gap) -> bytes:
+        """What was dropped, and the snapshot in its place."""
+        stream = client.streams[item.key.subject]
+        told = gap(item.key, item.first, stream.seq).framed(client.encoding)
+        return told + stream.frame(stream.snapshot(), client.encoding).data
 
     # ---- clients
 
-    def join(self, hang_up: Callable[[int, str], None]) -> Client:
-        """A new client; `Refused` when there are too many."""
-        if len(self.clients) >= self.settings.max_clients:
-            self.counts["refused_clients"] += 1
-            raise Refused("too_many_clients", f"this sidecar serves at most {self.settings.max_clients} clients")
-        client = Client(self.settings, hang_up)
+    def join(self, link: Link, encoding: Encoding = JSON, scopes: Collection[str] = ()) -> Client:
+        """A new client, for whom `admission` has found a place. It hears nothing before it is greeted."""
+        client = Client(link, encoding, self.settings, scopes)
+        link.attach(_Reading(self, client))
         self.clients.add(client)
         return client
 
+    def greet(self, client: Client, *, introduced: bool = False) -> None:
+        """The first message: who is here, and on which clocks; after it the answer to `auth`, if that came already."""
+        now = self.snapshot.clock.now()
+        self._reply(
+            client,
+            {
+                "type": "welcome",
+                "protocol": PROTOCOL,
+                "session": self.metrics.session,
+                "server": self.server,
+                "heartbeat_s": self.settings.heartbeat_s,
+                "encodings": list(ENCODINGS),
+                "sent_ns": now.wall_ns,
+                "mono_ns": now.mono_ns,
+            },
+        )
+        if introduced:
+            self._authorized(client)
+
+    def _authorized(self, client: Client) -> None:
+        self._reply(client, {"type": "authorized", "scopes": sorted(client.scopes)})
+
     def leave(self, client: Client) -> None:
         """The connection is gone, for whatever reason."""
+        if client not in self.clients:
+            return
         self.clients.discard(client)
+        self._behind.discard(client)
         self.counts["gaps"] += client.outbox.gaps
         self.counts["dropped_messages"] += client.outbox.dropped
+        market = self.market
         for stream in client.streams.values():
-            stream.clients.discard(client)
+            stream.leave(client, market)
         client.streams.clear()
+        client.end()
 
-    def receive(self, client: Client, text: str | bytes) -> None:
-        """Serve one message of a client; the answer goes into its outbox."""
-        now = self.clock.now()
+    def receive(self, client: Client, data: str | bytes) -> None:
+        """Serve one message of a client; the answer is written to it."""
+        if client.closing:
+            return
+        now = self.clock.now().mono_ns
         try:
-            self._serve(client, client.session.receive(text, now.mono_ns))
+            self._serve(client, client.session.receive(data, now), now)
         except Refused as refused:
             self.metrics.refused(refused.code)
-            self.put(client, Text(refused.reply.decode()), "error")
+            self._reply(client, refused.head)
             if client.session.refused():
                 self.drop(client, "bad_messages", f"{client.session.errors} bad messages in a row")
         else:
             client.session.served()
-
-    def put(self, client: Client, text: Text, kind: str) -> None:
-        """Queue a message for one client and wake its writer."""
-        try:
-            client.outbox.put(text, self.clock.now().mono_ns)
-        except Overflow as overflow:
-            self.drop(client, "queue_limit", str(overflow))
-            return
-        self.metrics.queued(kind, len(text))
-        client.wake.set()
 
     def drop(self, client: Client, why: str, reason: str) -> None:
         """End a client by policy; `why` is a word from a short list, for the metrics."""
@@ -269,66 +314,66 @@ class Hub:
         for client in tuple(self.clients):
             client.hang_up(GOING_AWAY, "the sidecar is shutting down")
 
-    def next_texts(self, client: Client) -> list[str]:
-        """What to write next to a client, in order; empty when it has caught up. A gap becomes `gap` and a snapshot."""
-        now = self.clock.now().mono_ns
-        item = None if client.closing else client.outbox.take()
-        if item is None:
-            return []
-        try:
-            return self._texts_of(client, item, now)
-        except Overflow as overflow:
-            self.drop(client, "queue_limit", str(overflow))
-            return []
-
-    def _texts_of(self, client: Client, item: Text | Gap, now: int) -> list[str]:
-        if isinstance(item, Text):
-            client.outbox.writing(len(item), now)
-            return [item.text]
-        stream = client.streams[item.key.chain]
-        told = gap(item.key, item.first, stream.seq)
-        whole = stream.snapshot()
-        client.outbox.writing(len(told) + len(whole), now)
-        return [told.decode(), whole.decode()]
-
     # ---- requests
 
-    def _serve(self, client: Client, request: AnyRequest) -> None:
+    def _serve(self, client: Client, request: AnyRequest, now: int) -> None:
         match request:
             case Subscribe():
-                self._subscribe(client, request)
+                self._subscribe(client, request, now)
             case Unsubscribe():
                 self._unsubscribe(client, request)
             case Ping():
                 clock = self.snapshot.clock.now()
-                pong = {"type": "pong", "sent_ns": clock.wall_ns, "mono_ns": clock.mono_ns}
-                self.put(client, Text(wire.encode(pong).decode()), "pong")
+                self._reply(client, {"type": "pong", "sent_ns": clock.wall_ns, "mono_ns": clock.mono_ns})
+            case Auth():
+                self._authorized(client)
 
-    def _subscribe(self, client: Client, request: Subscribe) -> None:
-        key = key_of(request, request.venue or self.venue)
-        self.check(key.venue, key.underlying)
-        old = client.streams.get(key.chain)
+    def _subscribe(self, client: Client, request: Subscribe, now: int) -> None:
+        subject = subject_of(request, request.venue or self.venue)
+        self.check(subject[1], subject[2])
+        key = key_of(request, subject[1], self.snapshot, self.source, self.settings.min_interval_ms)
+        old = client.streams.get(key.subject)
         if old is None and len(client.streams) >= self.settings.max_subscriptions:
             raise Refused("too_many_subscriptions", f"at most {self.settings.max_subscriptions} a client")
+        if key not in self.streams:
+            client.session.charge(NEW_STREAM_COST, now)
         stream = self.current(key)
+        if client.closing:  # what its old subscription was just sent was too much for it
+            return
+        market = self.market
         if old is not None:
-            old.clients.discard(client)
             client.outbox.restart(old.key)
-        client.streams[key.chain] = stream
-        if not stream.clients:  # silence is counted from the first reader's snapshot
-            stream.sent_mono_ns = self.clock.now().mono_ns
-        stream.clients.add(client)
-        self.put(client, Text(stream.snapshot().decode(), key, stream.seq), "snapshot")
+        if not stream.is_read:  # silence is counted from the first reader's snapshot
+            stream.sent_mono_ns = now
+        client.streams[key.subject] = stream
+        stream.join(client, market)
+        if old is not None and old is not stream:  # after the join: what both need stays open
+            old.leave(client, market)
+        self._begin(client, stream, request)
+
+    def _begin(self, client: Client, stream: Stream, request: Subscribe) -> None:
+        """What a new reader missed, where it says what it had and all of that is held; else the whole."""
+        missed = None
+        if request.seq is not None and request.session == self.metrics.session:
+            missed = stream.missed(request.seq, client.encoding)
+        if missed is None or request.seq is None:
+            self.counts["refused_resumes"] += request.seq is not None
+            self._put(client, stream.frame(stream.snapshot(), client.encoding), "snapshot")
+            return
+        self.counts["resumes"] += 1
+        told = resumed(stream.key, request.seq + 1, stream.seq)
+        self._put(client, Frame(told.framed(client.encoding)), told.type)
+        for frame in missed:
+            self._put(client, frame, "delta")
 
     def _unsubscribe(self, client: Client, request: Unsubscribe) -> None:
-        chain = (request.channel, request.venue or self.venue, request.underlying)
-        stream = client.streams.pop(chain, None)
+        subject = subject_of(request, request.venue or self.venue)
+        stream = client.streams.pop(subject, None)
         if stream is None:
             raise Refused("not_subscribed", f"there is no subscription to {request.underlying}")
-        stream.clients.discard(client)
+        stream.leave(client, self.market)
         client.outbox.restart(stream.key)
-        reply = about(stream.key, "unsubscribed", stream.seq)
-        self.put(client, Text(wire.encode(reply).decode()), "unsubscribed")
+        self._reply(client, about(stream.key, "unsubscribed", stream.seq))
 
     # ---- what there is
 
@@ -340,11 +385,11 @@ class Hub:
         return out
 
     def check(self, venue: str, underlying: str) -> None:
-        """`Refused` where there is no such venue or underlying; the message names it."""
+        """`Refused` where there is no such venue or underlying; the message names it. Some channels need none."""
         known = self.known()
         if venue not in known:
             raise Refused("unknown_venue", f"no venue {venue!r}; there are {', '.join(sorted(known))}")
-        if underlying not in known[venue]:
+        if underlying and underlying not in known[venue]:
             there = ", ".join(sorted(known[venue]))
             raise Refused("unknown_underlying", f"no underlying {underlying!r} at {venue}; there are {there}")
 
@@ -353,20 +398,43 @@ class Hub:
         stream = self.streams.get(key)
         if stream is None:
             self._make_room()
-            stream = self.streams[key] = Stream(key, self.settings.significant_digits, self.metrics)
-        message = stream.refresh(self.snapshot, self._interval_ns)
+            stream = self.streams[key] = Stream(key, self.metrics, self.settings, self._first_seq)
+        message = stream.refresh(self.market)
         if message is not None:
-            self._send(stream, message, self.clock.now())
+            self._send(stream, message, self.clock.now().mono_ns)
         return stream
 
     def _make_room(self) -> None:
         """Idle streams are kept so that their `seq` goes on, as long as there is room; the oldest goes first."""
         if len(self.streams) < self.settings.max_streams:
             return
-        idle = next((key for key, stream in self.streams.items() if not stream.clients), None)
+        idle = next((key for key, stream in self.streams.items() if not stream.is_read), None)
         if idle is None:
             raise Refused("too_many_streams", f"at most {self.settings.max_streams} distinct subscriptions at once")
-        del self.streams[idle]
+        # One more than next: not even a client that had the last message of the old stream may go on with the new one.
+        self._first_seq = max(self._first_seq, self.streams.pop(idle).seq + 2)
+
+
+class _Reading:
+    """What the link of a client tells the hub."""
+
+    __slots__ = ("_client", "_hub")
+
+    def __init__(self, hub: Hub, client: Client) -> None:
+        self._hub, self._client = hub, client
+
+    @property
+    def is_behind(self) -> bool:
+        return not self._client.free
+
+    def blocked(self) -> None:
+        self._hub.blocked(self._client)
+
+    def writable(self) -> None:
+        self._hub.writable(self._client)
+
+    def lost(self) -> None:
+        self._hub.leave(self._client)
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -15,8 +15,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pricer.conventions import Status
+from pricer.sidecar.admission import ADDRESS, REFUSALS, TOTAL
+from pricer.sidecar.alerts.watch import MOST_SUBJECTS
 
 if TYPE_CHECKING:
+    from pricer.sidecar.alerts.service import Alerts
+    from pricer.sidecar.door import Door
     from pricer.sidecar.hub import Hub
     from pricer.snapshot import Snapshot
 
@@ -68,22 +72,27 @@ class Metrics:
         self._bytes = Counter(
             "volstream_bytes", "Bytes queued to clients", ["channel", "stage"], registry=self.registry
         )
+        self._queued: dict[tuple[str, str], tuple[Counter, Counter]] = {}  # looking labels up costs more than counting
         self._refusals = Counter(
             "volstream_client_errors", "Bad messages from clients", ["code"], registry=self.registry
         )
         self.registry.register(HubCollector(hub))
 
     @contextmanager
-    def encoding(self, stage: str) -> Iterator[None]:
+    def encoding(self, channel: str, stage: str) -> Iterator[None]:
         """Time one encode."""
         started = time.perf_counter()
         yield
-        self._encode.labels("chain", stage).observe(time.perf_counter() - started)
+        self._encode.labels(channel, stage).observe(time.perf_counter() - started)
 
-    def queued(self, stage: str, size: int) -> None:
-        """One message for one client."""
-        self._messages.labels("chain", stage).inc()
-        self._bytes.labels("chain", stage).inc(size)
+    def queued(self, channel: str, stage: str, size: int, messages: int = 1) -> None:
+        """Messages for clients, of so many bytes together; `channel` is "none" for answers."""
+        known = self._queued.get((channel, stage))
+        if known is None:
+            known = self._messages.labels(channel, stage), self._bytes.labels(channel, stage)
+            self._queued[channel, stage] = known
+        known[0].inc(messages)
+        known[1].inc(size)
 
     def refused(self, code: str) -> None:
         """One bad message; `code` is one of `protocol.CODES`."""
@@ -107,10 +116,17 @@ class HubCollector(Collector):
         yield gauge("volstream_clients_limit", "Bound of volstream_clients", bounds.max_clients)
         yield gauge("volstream_streams", "Distinct subscriptions held", len(hub.streams))
         yield gauge("volstream_streams_limit", "Bound of volstream_streams", bounds.max_streams)
+        yield gauge("volstream_http_connections", "Connections that are no WebSockets (yet)", hub.admission.http.count)
+        yield gauge("volstream_http_connections_limit", "Bound of those", bounds.max_http_connections)
+        rings = sum(stream.ring.size for stream in hub.streams.values())
+        yield gauge("volstream_resume_bytes", "Messages held for clients that come back", rings)
+        yield gauge("volstream_resume_bytes_limit", "Bound of those", bounds.resume_bytes * bounds.max_streams)
         yield gauge("volstream_queue_bytes", "All clients' queues together", sum(queues))
         yield gauge("volstream_queue_max_bytes", "The longest queue of one client", max(queues, default=0))
         yield gauge("volstream_queue_soft_limit_bytes", "A longer queue is conflated", bounds.queue_soft_bytes)
         yield gauge("volstream_queue_hard_limit_bytes", "Bound of one client's queue", bounds.queue_hard_bytes)
+        yield gauge("volstream_history_bytes", "The last hour of expiries and options", hub.history.nbytes)
+        yield gauge("volstream_history_limit_bytes", "Bound of volstream_history_bytes", hub.history.limits.max_bytes)
         yield from self._counters()
         yield from self._numbers()
 
@@ -120,11 +136,24 @@ class HubCollector(Collector):
         dropped = hub.counts["dropped_messages"] + sum(client.outbox.dropped for client in hub.clients)
         yield CounterMetricFamily("volstream_gaps", "Gaps told to slow clients", value=gaps)
         yield CounterMetricFamily("volstream_dropped_messages", "Messages conflated away", value=dropped)
-        yield CounterMetricFamily("volstream_refused_clients", "Too many clients", value=hub.counts["refused_clients"])
+        too_many = hub.counts["refused_clients"] + hub.admission.refused[TOTAL] + hub.admission.refused[ADDRESS]
+        yield CounterMetricFamily("volstream_refused_clients", "Too many clients or connections", value=too_many)
+        beyond = hub.history.counts["refused_expiries"]
+        yield CounterMetricFamily("volstream_history_refused", "Expiries beyond the bound of the history", value=beyond)
         closed = CounterMetricFamily("volstream_clients_closed", "Clients closed by policy", labels=["stage"])
         for why in CLOSED:
             closed.add_metric([why], hub.counts[f"closed_{why}"])
         yield closed
+        refused = CounterMetricFamily(
+            "volstream_refused_connections", "Connections refused or cut before or between requests", labels=["stage"]
+        )
+        for why in REFUSALS:
+            refused.add_metric([why], hub.admission.refused[why])
+        yield refused
+        yield CounterMetricFamily("volstream_resumes", "Streams taken up again", value=hub.counts["resumes"])
+        yield CounterMetricFamily(
+            "volstream_refused_resumes", "Resumes answered by a snapshot", value=hub.counts["refused_resumes"]
+        )
 
     def _numbers(self) -> Iterable[Metric]:
         snapshot = self._hub.snapshot
@@ -205,3 +234,60 @@ def _measured(source: Measured) -> Iterable[Metric]:
 def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     """A gauge without labels."""
     return GaugeMetricFamily(name, text, value=value)
+
+
+# What is counted at the door: who was refused and why, and who was shown out.
+AT_THE_DOOR = ("auth_failures", "auth_limited", "auth_forbidden", "auth_late", "auth_ended")
+
+
+class DoorCollector(Collector):
+    """Refusals before anything is served."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    def collect(self) -> Iterable[Metric]:
+        door = self._door
+        refused = CounterMetricFamily("volstream_auth_refusals", "Refused for want of a valid token", labels=["stage"])
+        for why in AT_THE_DOOR:
+            refused.add_metric([why.removeprefix("auth_")], door.counts[why])
+        yield refused
+        yield gauge("volstream_unknown_clients", "WebSockets that have yet to show a token", door.unknown)
+        yield gauge("volstream_guessing_addresses", "Addresses with invalid tokens remembered", len(door.attempts))
+        yield gauge("volstream_guessing_addresses_limit", "Bound of the same", door.attempts.MOST)
+
+
+def watch_the_door(registry: CollectorRegistry, door: Door) -> None:
+    """Add what is counted at the door."""
+    registry.register(DoorCollector(door))
+
+
+CHANGES = ("raised", "cleared", "gone", "untracked")
+DELIVERIES = ("delivered", "failed_attempts", "given_up", "dropped")
+
+
+class AlertsCollector(Collector):
+    """Rules, what they have raised, and what became of it."""
+
+    def __init__(self, alerts: Alerts) -> None:
+        self._alerts = alerts
+
+    def collect(self) -> Iterable[Metric]:
+        counts = self._alerts.counts
+        yield gauge("volstream_alert_rules", "Rules in force", self._alerts.rules)
+        yield gauge("volstream_alerts_active", "Alerts that are raised", len(self._alerts.active))
+        yield gauge("volstream_alerts_limit", "Bound of those, and of what may become one", MOST_SUBJECTS)
+        changes = CounterMetricFamily("volstream_alerts", "Alerts begun, ended, not followed", labels=["stage"])
+        for what in CHANGES:
+            changes.add_metric([what], counts.get(what, 0))
+        yield changes
+        yield CounterMetricFamily("volstream_alert_notices", "Notices told", value=counts.get("notices", 0))
+        deliveries = CounterMetricFamily("volstream_webhooks", "Notices to webhooks", labels=["stage"])
+        for what in DELIVERIES:
+            deliveries.add_metric([what], counts.get(f"webhook_{what}", 0))
+        yield deliveries
+
+
+def watch_the_alerts(registry: CollectorRegistry, alerts: Alerts) -> None:
+    """Add what rules have raised, and what was delivered."""
+    registry.register(AlertsCollector(alerts))

@@ -1,6 +1,7 @@
 """What one client is still to be sent: a short queue that is dropped, not grown, when the client is slow.
 
-Rules:
+A client that keeps up never has anything here: frames are written straight to its transport. Once the transport
+could not take all of one, what follows waits here until it is empty again.
 
 1. Every message is encoded once for all clients; a queue holds references.
 2. Beyond `soft` bytes the pending messages of a stream are dropped. When the client can take more, it gets `gap` and
@@ -19,15 +20,15 @@ from pricer.sidecar.protocol import StreamKey
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """One encoded message, shared by all its readers. `key` is None for replies to one client."""
+class Frame:
+    """One encoded message with its WebSocket header, shared by all its readers. `key` is None for replies to one."""
 
-    text: str
+    data: bytes
     key: StreamKey | None = None
     seq: int = 0
 
     def __len__(self) -> int:
-        return len(self.text)  # JSON of ours is ASCII up to rare names: characters are bytes
+        return len(self.data)
 
 
 class Gap(NamedTuple):
@@ -46,7 +47,7 @@ class Outbox:
 
     def __init__(self, soft: int, hard: int, slow_ns: int) -> None:
         self._soft, self._hard, self._slow_ns = soft, hard, slow_ns
-        self._items: deque[Text] = deque()
+        self._items: deque[Frame] = deque()
         self._gaps: dict[StreamKey, int] = {}
         self._queued = 0
         self._in_flight = 0
@@ -57,33 +58,40 @@ class Outbox:
 
     @property
     def size(self) -> int:
-        """Bytes that wait or are being written."""
+        """Bytes that wait, here or in the transport."""
         return self._queued + self._in_flight
 
-    def put(self, text: Text, now: int) -> None:
+    def put(self, frame: Frame, now: int) -> None:
         """Queue a message; a stream that is already conflated only remembers its gap."""
-        if text.key in self._gaps:
+        if frame.key in self._gaps:
             self.dropped += 1
             return
-        if text.key is not None and self.size + len(text) > self._soft and self.size > 0:
-            self._conflate(text.key, text.seq, now)
+        if frame.key is not None and self.size + len(frame) > self._soft and self.size > 0:
+            self._conflate(frame.key, frame.seq, now)
             return
-        if self.size + len(text) > self._hard:
+        if self.size + len(frame) > self._hard:
             raise Overflow(f"more than {self._hard} bytes are waiting")
-        self._items.append(text)
-        self._queued += len(text)
+        self._items.append(frame)
+        self._queued += len(frame)
 
     def restart(self, key: StreamKey) -> None:
         """Forget what waits of a stream: a new snapshot begins it again, or it was unsubscribed."""
         self._gaps.pop(key, None)
         self._remove(key)
 
-    def take(self) -> Text | Gap | None:
+    def clear(self) -> None:
+        """The client is gone, and takes its queue with it."""
+        self._items.clear()
+        self._gaps.clear()
+        self._queued = self._in_flight = 0
+        self._writing_since = self._behind_since = None
+
+    def take(self) -> Frame | Gap | None:
         """What to write next; None when there is nothing and the client has caught up."""
         if self._items:
-            text = self._items.popleft()
-            self._queued -= len(text)
-            return text
+            frame = self._items.popleft()
+            self._queued -= len(frame)
+            return frame
         if self._gaps:
             key = next(iter(self._gaps))
             self.gaps += 1
@@ -92,13 +100,13 @@ class Outbox:
         return None
 
     def writing(self, size: int, now: int) -> None:
-        """A write of `size` bytes begins."""
-        if size > self._hard:
-            raise Overflow(f"one message of {size} bytes is larger than the limit of {self._hard}")
-        self._in_flight, self._writing_since = size, now
+        """A write did not end at once; `size` bytes of it are left."""
+        if self._writing_since is None:
+            self._writing_since = now
+        self._in_flight = size
 
     def written(self) -> None:
-        """The write has ended."""
+        """It has ended now."""
         self._in_flight, self._writing_since = 0, None
 
     def overdue(self, now: int) -> bool:

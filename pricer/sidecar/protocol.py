@@ -1,30 +1,45 @@
-"""One client's side of `/v1/stream`, sans-I/O: text in, a request or a refusal out.
+"""One client's side of `/v1/stream`, sans-I/O: messages in, a request or a refusal out.
 
 A client may send, as JSON text:
 
     {"op": "subscribe", "channel": "chain", "underlying": "BTC"}     optionally "venue", and "columns": ["iv", "delta"]
     {"op": "unsubscribe", "channel": "chain", "underlying": "BTC"}
     {"op": "ping"}
+    {"op": "auth", "token": "..."}                                   where the sidecar asks for one
 
-Subscribing again replaces the subscription and starts with a fresh snapshot. Unknown fields are ignored, so that newer
-clients can talk to older servers. Whatever else comes is answered by {"type": "error", "code": ..., "message": ...};
-the connection is kept, and closed with 1008 after `max_errors` errors in a row. The server sends `snapshot`, `delta`,
-`gap`, `heartbeat`, `unsubscribed`, `pong` and `error`; `pricer.sidecar.wire` has their bodies.
+or the same fields as a binary message of its encoding. Subscribing again replaces the subscription and starts with a
+fresh snapshot. Unknown fields are ignored, so that newer clients can talk to older servers. Whatever else comes is
+answered by {"type": "error", "code": ..., "message": ...}; the connection is kept, and closed with 1008 after
+`max_errors` errors in a row. The server sends `welcome` first; then `snapshot`, `delta`, `gap`, `heartbeat`, `resumed`,
+`unsubscribed`, `authorized`, `pong` and `error`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
 from pricer.config import ServerSection
-from pricer.snapshot import VALUE_FIELDS
+from pricer.sidecar.messages import Head, Message
+
+if TYPE_CHECKING:
+    from pricer.sidecar.encodings import Encoding
 
 # Long enough for every name that a venue has; short enough to be repeated in an error message.
 Name = Annotated[str, Field(min_length=1, max_length=64)]
-CHANNELS = ("chain",)
+CHANNELS = ("chain", "surface", "forward", "health", "trades", "depth", "alerts")
+WITHOUT_UNDERLYING = ("health", "alerts")
+PROTOCOL = 1
+# Subprotocols of ours begin so; a client that offers one that we lack must not be given another.
+OURS = "volstream."
+# What a request costs beyond one: a stream that nobody else reads is work at every tick.
+NEW_STREAM_COST = 4.0
+# Our own requests nest three deep; the rest is for fields of newer clients.
+MOST_DEPTH = 16
 
 
 class Request(BaseModel):
@@ -33,23 +48,52 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
+class Expiries(Request):
+    """The nearest so many expiries."""
+
+    first: Annotated[int, Field(ge=1, le=1000)]
+
+
+class Strikes(Request):
+    """A window of strikes around each expiry's forward, by exactly one of three measures.
+
+    `count`: so many strikes on each side. `percent`: within so many percent of the forward. `delta`: strikes at which
+    the option out of the money has at least that absolute model delta. The window follows the market, without flapping.
+    """
+
+    count: Annotated[int, Field(ge=1, le=1000)] | None = None
+    percent: Annotated[float, Field(gt=0, le=1000)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+
+
 class Subscribe(Request):
-    """Start, or start anew, with a snapshot; then deltas."""
+    """Start, or start anew, with a snapshot; then deltas.
+
+    With `session` and `seq`, what a client last had, the missed messages come in place of the snapshot where the
+    sidecar still has them.
+    """
 
     op: Literal["subscribe"]
-    channel: Literal["chain"]
-    underlying: Name
+    channel: Literal["chain", "surface", "forward", "health", "trades", "depth", "alerts"]
+    underlying: Name | None = None  # health and alerts need none
     venue: Name | None = None
-    columns: Annotated[list[Name], Field(max_length=len(VALUE_FIELDS))] | None = None
+    instrument: Name | None = None  # depth needs one; trades may have one
+    columns: Annotated[list[Name], Field(max_length=64)] | None = None
+    expiries: Annotated[list[Name], Field(min_length=1, max_length=64)] | Expiries | None = None
+    strikes: Strikes | None = None
+    interval_ms: Annotated[int, Field(ge=1, le=60_000)] | None = None
+    session: Name | None = None
+    seq: Annotated[int, Field(ge=0)] | None = None
 
 
 class Unsubscribe(Request):
     """No more messages of this chain."""
 
     op: Literal["unsubscribe"]
-    channel: Literal["chain"]
-    underlying: Name
+    channel: Literal["chain", "surface", "forward", "health", "trades", "depth", "alerts"]
+    underlying: Name | None = None
     venue: Name | None = None
+    instrument: Name | None = None
 
 
 class Ping(Request):
@@ -58,7 +102,18 @@ class Ping(Request):
     op: Literal["ping"]
 
 
-AnyRequest = Subscribe | Unsubscribe | Ping
+class Auth(Request):
+    """Who the client is, where it could not say so in a header: browsers cannot.
+
+    `pricer.sidecar.door` reads the first one; a later one changes nothing.
+    """
+
+    op: Literal["auth"]
+    token: Annotated[SecretStr, Field(min_length=1, max_length=4096)]
+
+
+AnyRequest = Subscribe | Unsubscribe | Ping | Auth
+OPS = ("subscribe", "unsubscribe", "ping", "auth")
 _REQUESTS: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="op")])
 
 
@@ -70,9 +125,14 @@ class Refused(Exception):
         self.code = code
 
     @property
-    def reply(self) -> bytes:
+    def head(self) -> Head:
         """What the client gets."""
-        return orjson.dumps({"type": "error", "code": self.code, "message": str(self)})
+        return {"type": "error", "code": self.code, "message": str(self)}
+
+    @property
+    def reply(self) -> bytes:
+        """The same as JSON."""
+        return orjson.dumps(self.head)
 
 
 # Every code that an error can have; metrics are labelled with them.
@@ -81,34 +141,49 @@ CODES = (
     "bad_request",
     "too_large",
     "not_text",
+    "bad_binary",
     "rate_limited",
+    "unauthorized",
+    "forbidden",
     "unknown_op",
     "unknown_channel",
     "unknown_underlying",
     "unknown_venue",
     "unknown_column",
+    "unknown_expiry",
+    "unknown_instrument",
     "not_subscribed",
     "too_many_subscriptions",
     "too_many_streams",
+    "too_many_clients",
 )
 
 
 class Session:
-    """What is remembered of one client between its messages: its errors in a row and its request rate."""
+    """What is remembered of one client between its messages: errors in a row, and request rate."""
 
-    def __init__(self, settings: ServerSection) -> None:
+    def __init__(self, settings: ServerSection, encoding: Encoding | None = None) -> None:
         self._settings = settings
+        self._encoding = encoding
         self._burst = 2.0 * settings.max_requests_per_s
         self._tokens = max(self._burst, 1.0)
         self._refilled_ns: int | None = None
         self.errors = 0
 
-    def receive(self, text: str | bytes, mono_ns: int) -> AnyRequest:
-        """The request in one message; `Refused` where there is none or it comes too soon."""
-        self._take_token(mono_ns)
-        if isinstance(text, bytes):
-            raise Refused("not_text", "send JSON as a text message")
-        return parse(text, self._settings.max_message_bytes)
+    def receive(self, data: str | bytes, mono_ns: int) -> AnyRequest:
+        """The request in one message; `Refused` where there is none, or it comes too soon."""
+        self.charge(1.0, mono_ns)
+        return parse(data, self._settings.max_message_bytes, self._encoding)
+
+    def charge(self, cost: float, mono_ns: int) -> None:
+        """Take from a bucket that holds two seconds' worth of requests; `Refused` when it is empty."""
+        rate = self._settings.max_requests_per_s
+        if self._refilled_ns is not None:
+            self._tokens = min(self._burst, self._tokens + (mono_ns - self._refilled_ns) * 1e-9 * rate)
+        self._refilled_ns = mono_ns
+        if self._tokens < min(cost, self._burst):
+            raise Refused("rate_limited", f"at most {rate:g} messages a second; what makes work counts more")
+        self._tokens -= cost
 
     def served(self) -> None:
         """A request was in order: errors are counted in a row."""
@@ -119,46 +194,82 @@ class Session:
         self.errors += 1
         return self.errors >= self._settings.max_errors
 
-    def _take_token(self, mono_ns: int) -> None:
-        """A bucket that holds two seconds' worth of requests."""
-        rate = self._settings.max_requests_per_s
-        if self._refilled_ns is not None:
-            self._tokens = min(self._burst, self._tokens + (mono_ns - self._refilled_ns) * 1e-9 * rate)
-        self._refilled_ns = mono_ns
-        if self._tokens < 1.0:
-            raise Refused("rate_limited", f"at most {rate:g} messages a second")
-        self._tokens -= 1.0
+
+def negotiate(offered: Iterable[str], encodings: dict[str, Encoding], default: Encoding) -> tuple[Encoding, str | None]:
+    """The encoding of a connection and the subprotocol to confirm: the first of the client's that there is.
+
+    A client that offers none of ours gets the default. `Refused` where it offers only such of ours as we lack: it is
+    newer or older than we are, and would not understand.
+    """
+    names = list(offered)
+    for name in names:
+        if name in encodings:
+            return encodings[name], name
+    if any(name.startswith(OURS) for name in names):
+        raise Refused("unknown_subprotocol", f"there are the subprotocols {', '.join(encodings)}")
+    return default, None
 
 
-def parse(text: str, max_bytes: int) -> AnyRequest:
-    """A request from its JSON text; `Refused` says what is wrong, without a word about our inside."""
-    if len(text) > max_bytes or len(text.encode()) > max_bytes:
+def parse(data: str | bytes, max_bytes: int, encoding: Encoding | None = None) -> AnyRequest:
+    """A request from a message; `Refused` says what is wrong, without a word about our inside."""
+    if len(data) > max_bytes or (isinstance(data, str) and len(data.encode()) > max_bytes):
         raise Refused("too_large", f"a message has at most {max_bytes} bytes")
+    message = _from_json(data) if isinstance(data, str) else _from_binary(data, encoding)
+    try:
+        request = _REQUESTS.validate_python(message)
+    except ValidationError as error:
+        raise _refusal(error.errors(include_url=False, include_input=False)[0], message) from None
+    whole = isinstance(request, Ping | Auth) or request.underlying or request.channel in WITHOUT_UNDERLYING
+    if not whole:
+        raise Refused("bad_request", "underlying: field required")
+    return request
+
+
+def _from_json(text: str) -> dict[str, Any]:
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Refused("bad_json", f"not JSON: {error.msg} at character {error.pos}") from None
     if not isinstance(message, dict):
         raise Refused("bad_request", "a message is a JSON object")
+    _check_depth(message)
+    # orjson takes the last of two equal names, other readers the first: neither may be what was meant.
+    json.loads(text, object_pairs_hook=_without_twins)
+    return message
+
+
+def _check_depth(message: dict[str, Any]) -> None:
+    level: list[Any] = [message]
+    for _ in range(MOST_DEPTH):
+        inner = [child for each in level for child in (each.values() if isinstance(each, dict) else each)]
+        level = [child for child in inner if isinstance(child, dict | list)]
+        if not level:
+            return
+    raise Refused("bad_request", f"nested more than {MOST_DEPTH} deep")
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise Refused("bad_json", "a name stands twice in one object")
+
+
+def _from_binary(payload: bytes, encoding: Encoding | None) -> dict[str, Any]:
+    if encoding is None or encoding.is_text:
+        raise Refused("not_text", "send JSON as a text message")
     try:
-        request = _REQUESTS.validate_python(message)
-    except ValidationError as error:
-        raise _refusal(error.errors(include_url=False, include_input=False)[0], message) from None
-    if isinstance(request, Subscribe) and request.columns is not None:
-        _check_columns(request.columns)
-    return request
-
-
-def _check_columns(columns: list[str]) -> None:
-    for name in columns:
-        if name not in VALUE_FIELDS:
-            raise Refused("unknown_column", f"no column {name!r}; there are {', '.join(VALUE_FIELDS)}")
+        message = encoding.decode_request(payload)
+    except ValueError:
+        raise Refused("bad_binary", f"not a request in {encoding.name}") from None
+    if not isinstance(message, dict):
+        raise Refused("bad_request", "a message is a map")
+    _check_depth(message)
+    return message
 
 
 def _refusal(fault: Any, message: dict[str, Any]) -> Refused:
     path = ".".join(str(part) for part in fault["loc"][1:])
     if fault["type"].startswith("union_tag"):
-        return Refused("unknown_op", f"op is {_shown(message.get('op'))}; there are subscribe, unsubscribe, ping")
+        return Refused("unknown_op", f"op is {_shown(message.get('op'))}; there are {', '.join(OPS)}")
     if path == "channel" and fault["type"] == "literal_error":
         return Refused("unknown_channel", f"channel is {_shown(message['channel'])}; there is {', '.join(CHANNELS)}")
     return Refused("bad_request", f"{path}: {fault['msg']}")
@@ -171,32 +282,38 @@ def _shown(value: Any) -> str:
 
 
 class StreamKey(NamedTuple):
-    """What makes subscriptions share one stream and one `seq`."""
+    """What makes subscriptions share one stream and one `seq`. Empty strings and None stand for "not narrowed"."""
 
     channel: str
     venue: str
-    underlying: str
-    columns: tuple[str, ...] = VALUE_FIELDS
+    underlying: str = ""
+    instrument: str = ""
+    columns: tuple[str, ...] = ()
+    expiries: tuple[int, ...] | int | None = None  # expiry_ns of each, or so many of the nearest
+    strikes: tuple[str, float] | None = None  # ("count" | "percent" | "delta", how much)
+    interval_ms: int = 0  # at least the server's own
 
     @property
-    def chain(self) -> tuple[str, str, str]:
+    def subject(self) -> tuple[str, str, str, str]:
         """A client has at most one subscription for each of these."""
-        return self[:3]
+        return self[:4]
 
 
-def key_of(request: Subscribe, venue: str) -> StreamKey:
-    """The stream that a subscription asks for, `venue` being its own or the default; columns in their usual order."""
-    wanted = VALUE_FIELDS if request.columns is None else tuple(c for c in VALUE_FIELDS if c in set(request.columns))
-    return StreamKey(request.channel, venue, request.underlying, wanted)
-
-
-def about(key: StreamKey, kind: str, seq: int) -> dict[str, Any]:
+def about(key: StreamKey, kind: str, seq: int) -> Head:
     """How every message of a stream begins."""
-    return {"type": kind, "seq": seq, "channel": key.channel, "venue": key.venue, "underlying": key.underlying}
+    return {"type": kind, "seq": seq, **_subject(key)}
 
 
-def gap(key: StreamKey, first: int, last: int) -> bytes:
+def gap(key: StreamKey, first: int, last: int) -> Message:
     """The messages `first` to `last` were dropped; a snapshot with seq = `last` follows."""
-    message = about(key, "gap", last)
-    del message["seq"]
-    return orjson.dumps({"type": "gap", "from": first, "to": last, **message})
+    return Message({"type": "gap", "from": first, "to": last, **_subject(key)})
+
+
+def resumed(key: StreamKey, first: int, last: int) -> Message:
+    """The messages `first` to `last`, which the client missed, follow; none where `last` is smaller."""
+    return Message({"type": "resumed", "from": first, "to": last, **_subject(key)})
+
+
+def _subject(key: StreamKey) -> Head:
+    subject = {"channel": key.channel, "venue": key.venue, "underlying": key.underlying}
+    return subject | {"instrument": key.instrument} if key.instrument else subject

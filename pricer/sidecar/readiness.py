@@ -14,7 +14,8 @@ import numpy as np
 
 from pricer.clock import Instant
 from pricer.conventions import Status
-from pricer.sidecar.wire import status_of, statuses_at
+from pricer.sidecar.moment import status_of
+from pricer.sidecar.slices import statuses_at
 from pricer.snapshot import ROW_PAIR, SliceBlock, Snapshot
 
 OK_OPTIONS_A_SIDE = 3

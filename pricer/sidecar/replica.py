@@ -1,14 +1,12 @@
-"""A chain kept up to date from messages, sans-I/O: messages in, `Snapshot`s out.
+"""A chain as the sidecar has it, sans-I/O: the messages of its stream in, `Snapshot`s out.
 
-The rules of the stream, as a consumer has to keep them: a `snapshot` begins; each `delta` has the next `seq` and says
-which rows of which columns changed; after a `gap` comes a snapshot with its `to`. Anything else is `broken`.
+The rules of the stream are `pricer.sidecar.following`'s; here a message is taken to follow the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,144 +14,125 @@ from numpy.typing import NDArray
 from pricer.adapters.instruments import SliceKey
 from pricer.clock import Clock, Instant
 from pricer.conventions import NO_REASON, NO_TIME, GreekConvention, Reason, Status
-from pricer.snapshot import (
-    FIELD_INDEX,
-    STATUS_PAIRS,
-    FeedHealth,
-    ParityForward,
-    SliceBlock,
-    SliceDefinition,
-    Snapshot,
-    UnderlyingValue,
-)
+from pricer.errors import ProtocolError
+from pricer.sidecar.heads import Moment, Whole, instant_from, read, reasons_from
+from pricer.sidecar.messages import Message
+from pricer.sidecar.table import Table
+from pricer.snapshot import FIELD_INDEX, STATUS_PAIRS, SliceBlock, SliceDefinition, Snapshot
 
 INSTANTS = ("quote_exchange_ns", "quote_received_ns", "quote_mono_ns", "quote_valid_until_ns")
 PREFIXES = tuple("" if pair == "model" else f"{pair}_" for pair in STATUS_PAIRS)
 
-Message = Mapping[str, Any]
+IDENTITY = ("strike", "cp", "tick_size", "min_amount", "contract_size")
+KINDS: dict[str, type[np.generic]] = {
+    **dict.fromkeys((*FIELD_INDEX, *IDENTITY), np.float64),
+    **{f"{prefix}status": np.uint8 for prefix in PREFIXES},
+    **{f"{prefix}reasons": np.uint64 for prefix in PREFIXES},
+    **dict.fromkeys(INSTANTS, np.int64),
+    "cp": np.int8,
+}
 
-
-class FollowingClock(Clock, Protocol):
-    """A clock that is set by what it hears."""
-
-    def heard(self, server_mono_ns: int) -> None: ...
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 class Replica:
-    """One chain as the sidecar has it. Arrays are replaced, never changed: earlier snapshots stay as they were."""
+    """One chain. Arrays are replaced, never changed: earlier snapshots stay as they were."""
 
-    def __init__(self, clock: FollowingClock) -> None:
-        self._clock = clock
-        self._moment: Message = {}
-        self._expiries: list[dict[str, Any]] = []
+    def __init__(self) -> None:
+        self._table = Table()
+        self._moment: Moment | None = None
         self._definitions: tuple[SliceDefinition, ...] = ()
         self._convention = GreekConvention()
-        self._values = np.empty((len(FIELD_INDEX), 0))
-        self._status = np.empty((len(STATUS_PAIRS), 0), np.uint8)
-        self._reasons = np.empty((len(STATUS_PAIRS), 0), np.uint64)
-        self._instants = np.empty((len(INSTANTS), 0), np.int64)
-        self.seq: int | None = None
-        self.broken = False
 
-    def restart(self) -> None:
-        """Wait for the next snapshot, whatever its `seq`."""
-        self.seq, self.broken = None, False
+    def begin(self, message: Message) -> None:
+        """A `snapshot`: everything anew."""
+        head, table = read(message.head, Whole), Table()
+        table.begin(message.columns or {})
+        definitions = tuple(_definitions(head, table))
+        self._table, self._moment, self._definitions = table, head, definitions
+        self._convention = GreekConvention(dynamics=head.convention.dynamics)
 
-    def apply(self, message: Message) -> bool:
-        """One message; True when there is a new state. Messages of unknown types are ignored."""
-        if "mono_ns" in message:
-            self._clock.heard(message["mono_ns"])
-        match message["type"]:
-            case "snapshot":
-                self._begin(message)
-                return True
-            case "delta" if self.seq is not None and not self.broken:
-                self.broken = message["seq"] != self.seq + 1
-                if not self.broken:
-                    self._change(message)
-                return not self.broken
-            case "heartbeat" if self.seq is not None:
-                self.broken = self.broken or message["seq"] != self.seq
-        return False
+    def change(self, message: Message) -> None:
+        """A `delta`: the rows that changed, and its moment in full."""
+        head = read(message.head, Moment)
+        if [each.expiry_ns for each in head.expiries] != [each.key.expiry_ns for each in self._definitions]:
+            raise ProtocolError("a delta names other expiries than its snapshot")
+        self._table.change(np.empty(0, np.int64) if message.rows is None else message.rows, message.columns or {})
+        self._moment = head
 
-    def snapshot(self) -> Snapshot:
-        """The state after the last message."""
-        message = self._moment
-        now_mono = message["mono_ns"]
-        computed = Instant(message["computed_ns"], now_mono - message["computed_age_ns"])
+    @property
+    def table(self) -> Table:
+        """The rows as they stand."""
+        return self._table
+
+    @property
+    def version(self) -> int:
+        """Of the sidecar's snapshot that the rows are of; 0 before the first."""
+        return 0 if self._moment is None else self._moment.version
+
+    def crc32(self) -> int:
+        """Of the values as they stand."""
+        return self._table.crc32()
+
+    def snapshot(self, clock: Clock, breaks: int = 0, against: Reason = NO_REASON) -> Snapshot:
+        """The state after the last message, its ages by `clock`. With `against` nothing of it is better than STALE."""
+        moment = self._moment
+        assert moment is not None, "a replica begins before it is read"
+        now_mono = moment.mono_ns
+        computed = Instant(moment.computed_ns, now_mono - moment.computed_age_ns)
         key = self._definitions[0].key.price_index if self._definitions else ""
         return Snapshot(
-            version=message["version"],
+            version=moment.version,
             computed=computed,
-            blocks=tuple(self._blocks(computed)),
-            indices={key: price_from(message["index"], now_mono)} if key else {},
-            perpetuals={key: price_from(message["perpetual"], now_mono)} if key else {},
+            blocks=tuple(self._blocks(moment, computed, against)),
+            indices={key: moment.index.underlying(now_mono)} if key else {},
+            perpetuals={key: moment.perpetual.underlying(now_mono)} if key else {},
             surfaces={},
-            feeds=tuple(_feed(feed) for feed in message["feeds"]),
-            clock=self._clock,
-            reasons=reasons_from(message["reasons"]),
+            feeds=tuple(feed.health() for feed in moment.feeds),
+            clock=clock,
+            reasons=reasons_from(moment.reasons),
             convention=self._convention,
+            breaks=breaks,
         )
 
-    def _begin(self, message: Message) -> None:
-        columns = message["columns"]
-        rows = len(columns["name"])
-        self._definitions = tuple(_definitions(message))
-        self._convention = _convention(message.get("convention", {}))
-        self._values = np.full((len(FIELD_INDEX), rows), np.nan)
-        self._status = np.full((len(STATUS_PAIRS), rows), Status.INVALID, np.uint8)
-        self._reasons = np.zeros((len(STATUS_PAIRS), rows), np.uint64)
-        self._instants = np.full((len(INSTANTS), rows), NO_TIME, np.int64)
-        self._store(columns, slice(None))
-        self._moment, self._expiries = message, [dict(expiry) for expiry in message["expiries"]]
-        self.seq, self.broken = message["seq"], False
-
-    def _change(self, message: Message) -> None:
-        self._values, self._status = self._values.copy(), self._status.copy()
-        self._reasons, self._instants = self._reasons.copy(), self._instants.copy()
-        self._store(message["columns"], np.array(message["rows"], np.intp))
-        self._expiries = [old | new for old, new in zip(self._expiries, message["expiries"], strict=True)]
-        self._moment = message
-        self.seq = message["seq"]
-
-    def _store(self, columns: Message, rows: NDArray[np.intp] | slice) -> None:
-        for name, column in columns.items():
-            if name in FIELD_INDEX:
-                self._values[FIELD_INDEX[name], rows] = np.array(column, np.float64)  # null becomes NaN
-        for pair, prefix in enumerate(PREFIXES):
-            if f"{prefix}status" in columns:
-                self._status[pair, rows] = [Status[name] for name in columns[f"{prefix}status"]]
-            if f"{prefix}reasons" in columns:
-                masks = [int(reasons_from(names)) for names in columns[f"{prefix}reasons"]]
-                self._reasons[pair, rows] = np.array(masks, np.uint64)
-        for i, name in enumerate(INSTANTS):
-            if name in columns:
-                self._instants[i, rows] = [instant_from(ns) for ns in columns[name]]
-
-    def _blocks(self, computed: Instant) -> Iterable[SliceBlock]:
-        start, now_mono = 0, self._moment["mono_ns"]
-        for definition, expiry in zip(self._definitions, self._expiries, strict=True):
+    def _blocks(self, moment: Moment, computed: Instant, against: Reason) -> Iterable[SliceBlock]:
+        values = self._stacked(FIELD_INDEX, np.nan, np.float64)
+        status = self._stacked((f"{prefix}status" for prefix in PREFIXES), Status.INVALID, np.uint8)
+        reasons = self._stacked((f"{prefix}reasons" for prefix in PREFIXES), 0, np.uint64)
+        instants = self._stacked(INSTANTS, NO_TIME, np.int64)
+        if against:
+            status, reasons = np.maximum(status, np.uint8(Status.STALE)), reasons | np.uint64(against)
+        start = 0
+        for definition, expiry in zip(self._definitions, moment.expiries, strict=True):
             rows = slice(start, start + len(definition))
-            exchange, received, mono, valid_until = self._instants[:, rows]
-            fitted_ns, fit_age_ns = expiry["fitted_ns"], expiry["fit_age_ns"]
+            exchange, received, mono, valid_until = instants[:, rows]
             yield SliceBlock(
                 definition=definition,
-                values=_frozen(self._values[:, rows]),
-                status=_frozen(self._status[:, rows]),
-                reasons=_frozen(self._reasons[:, rows]),
+                values=_frozen(values[:, rows]),
+                status=_frozen(status[:, rows]),
+                reasons=_frozen(reasons[:, rows]),
                 quote_mono_ns=_frozen(mono),
                 quote_received_ns=_frozen(received),
                 quote_exchange_ns=_frozen(exchange),
                 quote_valid_until_ns=_frozen(valid_until),
-                model_valid_until_ns=instant_from(expiry["valid_until_ns"]),
-                forward=price_from(expiry["forward"], now_mono),
-                fitted=None if fitted_ns is None else Instant(fitted_ns, now_mono - fit_age_ns),
+                model_valid_until_ns=instant_from(expiry.valid_until_ns),
+                forward=expiry.forward.underlying(moment.mono_ns),
+                fitted=expiry.fitted(moment.mono_ns),
                 fit=None,
                 computed=computed,
-                ttm=_or_nan(expiry["ttm"]),
-                version=self._moment["version"],
+                ttm=np.nan if expiry.ttm is None else expiry.ttm,
+                version=moment.version,
             )
             start = rows.stop
+
+    def _stacked(self, names: Iterable[str], absent: float | int, kind: type[Kind]) -> NDArray[Kind]:
+        """Columns below each other as a snapshot's blocks have them, `absent` where the stream carries none."""
+        columns, names = self._table.columns, tuple(names)
+        out = np.full((len(names), self._table.rows), absent, kind)
+        for i, name in enumerate(names):
+            if name in columns:
+                out[i] = columns[name]
+        return out
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -162,74 +141,40 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def _definitions(message: Message) -> Iterable[SliceDefinition]:
-    columns, start = message["columns"], 0
-    for expiry in message["expiries"]:
-        rows = slice(start, start + expiry["options"])
+def _definitions(head: Whole, table: Table) -> Iterable[SliceDefinition]:
+    """The options of each expiry; the rows are in the order of the expiries."""
+    _check(head, table)
+    columns: Any = table.columns
+    start = 0
+    for expiry in head.expiries if table.rows else ():
+        rows = slice(start, start + expiry.options)
         names = tuple(columns["name"][rows])
         yield SliceDefinition(
-            key=SliceKey(message["venue"], expiry["price_index"], expiry["expiry_ns"]),
-            underlying=message["underlying"],
-            inverse=expiry["settlement"] == "inverse",
+            key=SliceKey(head.venue, expiry.price_index, expiry.expiry_ns),
+            underlying=head.underlying,
+            inverse=expiry.settlement == "inverse",
             names=names,
             rows={name: row for row, name in enumerate(names)},
-            strike=np.array(columns["strike"][rows], np.float64),
-            cp=np.array(columns["cp"][rows], np.float64),
-            tick_size=np.array(columns["tick_size"][rows], np.float64),
-            min_amount=np.array(columns["min_amount"][rows], np.float64),
-            contract_size=np.array(columns["contract_size"][rows], np.float64),
-            settlement_currency=expiry["settlement_currency"],
-            quote_currency=expiry["quote_currency"],
+            settlement_currency=expiry.settlement_currency,
+            quote_currency=expiry.quote_currency,
+            **{name: columns[name][rows].astype(np.float64) for name in IDENTITY},
         )
         start = rows.stop
 
 
-def price_from(message: Message, now_mono: int) -> UnderlyingValue:
-    """An index, a forward or a perpetual, with the instants of the sidecar's clock."""
-    received_ns, age_ns = message["received_ns"], message["age_ns"]
-    return UnderlyingValue(
-        value=_or_nan(message["value"]),
-        source=message["source"],
-        exchange_ns=message["exchange_ns"],
-        received=None if received_ns is None else Instant(received_ns, now_mono - age_ns),
-        valid_until_ns=instant_from(message["valid_until_ns"]),
-        status=Status[message["status"]],
-        reasons=reasons_from(message["reasons"]),
-        bid=_or_nan(message.get("bid")),
-        ask=_or_nan(message.get("ask")),
-        funding=_or_nan(message.get("funding")),
-        error=_or_nan(message.get("error")),
-        parity=_parity_from(message.get("parity")),
-    )
-
-
-def _parity_from(message: Message | None) -> ParityForward | None:
-    return None if message is None else ParityForward(*(_or_nan(message[name]) for name in ParityForward._fields))
-
-
-def reasons_from(names: Iterable[str]) -> Reason:
-    """A set of reasons from their names; a newer sidecar's names that we do not know are left out."""
-    known = Reason.__members__
-    out = NO_REASON
-    for name in names:
-        out |= known.get(name, NO_REASON)
-    return out
-
-
-def instant_from(ns: int | None) -> int:
-    """An instant, NO_TIME for null."""
-    return NO_TIME if ns is None else ns
-
-
-def _or_nan(value: float | None) -> float:
-    return np.nan if value is None else value
-
-
-def _feed(message: Message) -> FeedHealth:
-    since = Instant(message["since_ns"], 0)
-    return FeedHealth(message["venue"], message["connection"], message["state"], message["reason"], since)
-
-
-def _convention(message: Message) -> GreekConvention:
-    names = {field.name for field in fields(GreekConvention)}
-    return GreekConvention(**{name: value for name, value in message.items() if name in names})
+def _check(head: Whole, table: Table) -> None:
+    """What a chain's table must have, and of which kinds. An empty one says nothing of kinds."""
+    if sum(expiry.options for expiry in head.expiries) != table.rows:
+        raise ProtocolError(f"a snapshot's expiries do not have its {table.rows} rows")
+    if not table.rows:
+        return
+    names = table.columns.get("name")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ProtocolError("a snapshot has no names")
+    for name in IDENTITY:
+        if name not in table.columns:
+            raise ProtocolError(f"a snapshot lacks the column {name!r}")
+    for name, kind in KINDS.items():
+        column = table.columns.get(name)
+        if column is not None and not (isinstance(column, np.ndarray) and column.dtype == kind):
+            raise ProtocolError(f"a snapshot's column {name!r} is of another kind")

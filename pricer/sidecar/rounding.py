@@ -16,9 +16,11 @@ def round_significant(values: NDArray[np.float64], digits: int) -> NDArray[np.fl
     >>> round_significant(np.array([123456.789, 0.000123456, 0.0]), 4).tolist()
     [123500.0, 0.0001235, 0.0]
     """
-    flat = values.reshape(-1)
+    flat = np.ascontiguousarray(values).reshape(-1)
+    flat.flags.writeable = False  # a view; the kernel is compiled for what may not be written
     out = np.empty(flat.shape)
     publishing.round_significant(flat, digits, out)
+    out += 0.0  # -0.0 becomes 0.0: they are equal, so no delta would tell them apart, but a checksum would
     return out.reshape(values.shape)
 
 

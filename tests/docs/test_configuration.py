@@ -29,7 +29,7 @@ def test_the_example_is_a_file_that_is_read(tmp_path: Path) -> None:
 
 
 def test_every_variable_of_the_tables_is_read_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \|.*\| `(VOLSTREAM_\w+)` \|", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)`(?: ↻)? \| `(.*?)` \|.*\| `(VOLSTREAM_\w+)` \|", TEXT, re.MULTILINE)
     assert len(rows) > 25
     for _, default, variable in rows:
         monkeypatch.setenv(variable, default.strip('[]"'))

@@ -1,7 +1,11 @@
-"""`python -m tests.fuzz --inputs 1_000_000 [--seed S]`: mutated Deribit frames through fresh adapters.
+"""`python -m tests.fuzz --inputs 1_000_000 [--seed S] [--target T]`: what others may send us.
 
-Ends with status 1 at the first frame that raises, hangs (more than 10 ms), makes a number out of nothing, or lets
-counters or memory grow; seed and frame are printed, and the same seed shows it again.
+`frames`: mutated Deribit frames through fresh adapters. `requests`: mutated requests of clients through the sidecar's
+hub. `messages`: mutated messages of a sidecar through a bot's client. Both of JSON, or with `-msgpack` or `-protobuf`.
+
+Ends with status 1 at the first input that raises, hangs (frames: more than 10 ms), makes a number out of nothing, is
+not answered as it should be, or lets counters or memory grow; seed and input are printed, and the same seed shows it
+again.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import time
 from pathlib import Path
 
 from tests.fuzz.run import Fault, Tally, fuzz
+from tests.fuzz.sidecar import TARGETS, fuzz_sidecar
 
 # Beyond what the corpus and the first tenth of the run needed.
 MOST_GROWTH_MIB = 64.0
@@ -21,13 +26,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=20261121)
+    parser.add_argument("--target", choices=("frames", *TARGETS), default="frames")
     parser.add_argument("--own-frames-only", action="store_true", help="leave out the recorded frames")
     options = parser.parse_args(arguments)
     screen = Screen(options.inputs)
     try:
-        tally = fuzz(options.inputs, options.seed, real=not options.own_frames_only, progress=screen.show)
+        if options.target == "frames":
+            tally = fuzz(options.inputs, options.seed, real=not options.own_frames_only, progress=screen.show)
+        else:
+            tally = fuzz_sidecar(options.inputs, options.seed, options.target, screen.show)
     except Fault as fault:
-        print(f"\nFAILED: {fault}\nagain: python -m tests.fuzz --inputs {options.inputs} --seed {options.seed}")
+        print(f"\nFAILED: {fault}\nagain: python -m tests.fuzz {words(options)}")
         return 1
     screen.end(tally)
     print(f"seed {options.seed}, digest {tally.digest}")
@@ -36,6 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print("no crash, no hang, no number out of nothing")
     return 0
+
+
+def words(options: argparse.Namespace) -> str:
+    """The command line that does the same again."""
+    return f"--target {options.target} --inputs {options.inputs} --seed {options.seed}"
 
 
 class Screen:

@@ -141,31 +141,28 @@ def nested(message: Any, rng: random.Random) -> bytes:
     return with_raw(message, rng, opening * depth + inside + ends)
 
 
-def truncated(message: Any, rng: random.Random) -> bytes:
+def truncated(data: bytes, rng: random.Random) -> bytes:
     """The end is missing."""
-    data = encoded(message)
     return data[: rng.randrange(len(data) + 1)]
 
 
-def flipped(message: Any, rng: random.Random) -> bytes:
+def flipped(data: bytes, rng: random.Random) -> bytes:
     """Some bits are wrong."""
-    data = bytearray(encoded(message))
+    out = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 8))):
-        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    return bytes(data)
+        out[rng.randrange(len(out))] ^= 1 << rng.randrange(8)
+    return bytes(out)
 
 
-def spliced(message: Any, rng: random.Random) -> bytes:
+def spliced(data: bytes, rng: random.Random) -> bytes:
     """Strange bytes inside, and no UTF-8 perhaps."""
-    data = encoded(message)
     at = rng.randrange(len(data) + 1)
     to = min(len(data), at + rng.choice((0, 0, 1, 3, 12)))
     return data[:at] + rng.choice(BYTES) + data[to:]
 
 
-def repeated(message: Any, rng: random.Random) -> bytes:
+def repeated(data: bytes, rng: random.Random) -> bytes:
     """A piece comes twice."""
-    data = encoded(message)
     at = rng.randrange(len(data) + 1)
     to = min(len(data), at + rng.randrange(1, 64))
     return data[:to] + data[at:]
@@ -177,7 +174,7 @@ def unchanged(message: Any, rng: random.Random) -> bytes:
 
 
 STRUCTURE: tuple[Mutation, ...] = (removed, replaced, renumbered, not_numbered, quoted, worded, doubled)
-RAW: tuple[Mutation, ...] = (truncated, flipped, spliced, repeated)
+RAW: tuple[Callable[[bytes, random.Random], bytes], ...] = (truncated, flipped, spliced, repeated)
 
 
 def mutated(message: Any, rng: random.Random) -> tuple[str, bytes]:
@@ -190,8 +187,14 @@ def mutated(message: Any, rng: random.Random) -> tuple[str, bytes]:
     elif chance < 0.71:
         mutation = nested
     else:
-        mutation = rng.choice(RAW)
+        return scrambled(encoded(message), rng)
     return mutation.__name__, mutation(message, rng)
+
+
+def scrambled(data: bytes, rng: random.Random) -> tuple[str, bytes]:
+    """The same for bytes of whatever encoding; there is at least one."""
+    mutation = rng.choice(RAW)
+    return mutation.__name__, mutation(data, rng)
 
 
 # Finding places, and changing them in a copy that shares all the rest

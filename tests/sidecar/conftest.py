@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pricer.clock import SystemClock
+from tests.adapters.conftest import certificates as certificates  # the same test authority
 from tests.sidecar.snapshots import Market, Source
 
 

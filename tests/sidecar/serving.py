@@ -41,8 +41,9 @@ def stream_of(address: str) -> str:
 
 @asynccontextmanager
 async def joined(address: str, **more: Any) -> AsyncIterator[ClientConnection]:
-    """A raw WebSocket client."""
+    """A raw WebSocket client that has been greeted."""
     async with open_websocket(stream_of(address), proxy=None, compression=None, max_size=None, **more) as websocket:
+        await hear(websocket, "welcome")
         yield websocket
 
 
@@ -62,7 +63,7 @@ async def hear(websocket: ClientConnection, kind: str | None = None, seconds: fl
     async with asyncio.timeout(seconds):
         while True:
             message: dict[str, Any] = orjson.loads(await websocket.recv())
-            if kind in (None, message["type"]):
+            if kind == message["type"] or (kind is None and message["type"] != "welcome"):
                 return message
 
 

@@ -6,11 +6,18 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import orjson
 
 from pricer.clock import Clock, Instant
 from pricer.conventions import NO_REASON, NS_PER_DAY, Reason, Status
+from pricer.sidecar.channels import CHANNELS
+from pricer.sidecar.channels import Market as Known
+from pricer.sidecar.encodings import JSON
+from pricer.sidecar.messages import Message
+from pricer.sidecar.protocol import StreamKey
 from pricer.snapshot import (
     FIELD_INDEX,
     FIRST_MODEL,
@@ -203,3 +210,11 @@ class Source:
 def is_null_or_finite(value: object) -> bool:
     """What a number on the wire may be."""
     return value is None or (isinstance(value, int | float) and math.isfinite(value))
+
+
+def whole_chain(snapshot: Snapshot) -> dict[str, Any]:
+    """What a client gets of a snapshot's chain, decoded."""
+    key = StreamKey("chain", "deribit", "BTC")
+    content = CHANNELS["chain"].take(Known(snapshot, None, 9), key).whole()
+    message: dict[str, Any] = orjson.loads(Message(content.head, content.columns).encoded(JSON))
+    return message

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as listen
+from websockets.http11 import Request, Response
 
+import pricer
 from pricer.clock import Instant, ManualClock
 from pricer.config import ServerSection, Settings
-from pricer.errors import ConnectError, NotTradable, ProtocolError
+from pricer.errors import ConfigError, ConnectError, NotTradable, ProtocolError
+from pricer.sidecar import client
 from pricer.sidecar.app import bind, serve
-from pricer.sidecar.client import ServerClock, connect
-from pricer.sidecar.replica import Replica
+from pricer.sidecar.client import connect, connect_sync
+from pricer.sidecar.encodings import MSGPACK
+from pricer.sidecar.following import Follower
+from pricer.sidecar.server_clock import ServerClock
+from tests.data import CHECKOUT
 from tests.handmade import SECOND
 from tests.sidecar.serving import QUICK, running, stream_of
 from tests.sidecar.snapshots import Market, Source
@@ -86,19 +101,19 @@ async def test_no_sidecar_is_an_error_at_once() -> None:
 async def test_a_break_in_the_sequence_asks_for_a_new_snapshot(
     source: Source, market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply = Replica.apply
+    receive = Follower.receive
     lost: list[object] = []
 
-    def lossy(self: Replica, message: dict[str, object]) -> bool:
-        if message["type"] == "delta" and not lost:
-            lost.append(message["seq"])
+    def lossy(self: Follower, payload: bytes | str) -> bool:
+        if MSGPACK.decode(payload).type == "delta" and not lost:
+            lost.append(payload)
             return False
-        return apply(self, message)
+        return receive(self, payload)
 
     async with running(source) as address, connect(stream_of(address)) as chain:
         states = aiter(chain)
         await anext(states)
-        monkeypatch.setattr(Replica, "apply", lossy)
+        monkeypatch.setattr(Follower, "receive", lossy)
         for _ in range(3):
             market.move()
             source.publish(market.snapshot())
@@ -108,6 +123,7 @@ async def test_a_break_in_the_sequence_asks_for_a_new_snapshot(
             while state.version != market.version:
                 state = await anext(states)
     assert chain.stats["resubscriptions"] == 1
+    assert state.breaks == 1
     assert lost
 
 
@@ -132,3 +148,124 @@ def test_clocks_that_drift_apart_do_not_look_like_delay() -> None:
         sent += SECOND - 100_000  # 100 ppm slower, for an hour
         server.heard(sent)
     assert server.now().mono_ns - sent < SECOND // 1000
+
+
+async def test_X02_a_slow_bot_gets_the_newest_state_and_sees_what_it_missed(source: Source, market: Market) -> None:
+    async with running(source) as address, connect(stream_of(address)) as chain:
+        states = aiter(chain)
+        await anext(states)
+        assert (chain.dropped, chain.lag()) == (0, 0.0)
+        for _ in range(4):
+            market.move()
+            source.publish(market.snapshot())
+            await asyncio.sleep(0.05)
+        assert chain.latest is not None
+        assert chain.latest.version == market.version
+        assert chain.lag() > 0.1
+        assert (await anext(states)).version == market.version
+        assert chain.dropped >= 2
+        assert chain.lag() == 0.0
+
+
+async def test_a_bot_in_a_plain_thread_reads_the_same_and_leaves_no_thread(source: Source, market: Market) -> None:
+    name = market.definitions[0].names[4]
+
+    def bot(url: str) -> tuple[float, pricer.Snapshot | None]:
+        with connect_sync(url, columns=["delta"]) as chain:
+            state = next(iter(chain))
+            with pytest.raises(NotTradable, match="gamma"):
+                _ = state[name].gamma  # was not asked for
+            return state[name].delta, chain.get(0.01)
+
+    async with running(source) as address:
+        delta, none = await asyncio.to_thread(bot, stream_of(address))
+    assert delta > 0
+    assert none is None
+    assert not [thread for thread in threading.enumerate() if thread.name == "sidecar-client"]
+
+
+def test_a_thread_without_a_sidecar_hears_so_at_once() -> None:
+    with pytest.raises(ConnectError, match="no sidecar"), connect_sync("ws://127.0.0.1:9/v1/stream"):
+        pass
+
+
+async def test_I10_a_token_is_sent_to_this_sidecar_alone_and_shown_nowhere() -> None:
+    asked: list[str | None] = []
+
+    def refuse(connection: ServerConnection, request: Request) -> Response:
+        asked.append(request.headers.get("Authorization"))
+        response = connection.respond(302, "elsewhere")
+        response.headers["Location"] = f"ws://localhost:{port}/other"
+        return response
+
+    async with listen(lambda _: asyncio.sleep(0), "127.0.0.1", 0, process_request=refuse) as server:
+        port = server.sockets[0].getsockname()[1]
+        chain = connect(f"ws://127.0.0.1:{port}/v1/stream", token="very-secret")
+        with pytest.raises(ConnectError) as caught:
+            await chain.__aenter__()
+    assert asked == ["Bearer very-secret"], "and no redirect is followed"
+    assert "very-secret" not in f"{caught.value!r} {caught.value.__cause__!r} {vars(chain)!r}"
+    with pytest.raises(ConfigError, match=r"token: ws://example\.com") as refused:
+        connect("ws://example.com/v1/stream", token="very-secret")
+    assert "very-secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"encoding": "xml"}, "encoding: there is no 'xml'"),
+        ({"url": "http://127.0.0.1:8765"}, "http://127.0.0.1:8765"),
+        ({"url": "wss://127.0.0.1:8765", "ca_file": "/nowhere.pem"}, "ca_file"),
+    ],
+)
+def test_an_impossible_option_is_named_before_anything_is_connected(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        connect(**{"url": "ws://127.0.0.1:8765/v1/stream"} | options)
+
+
+async def test_what_is_no_sidecar_is_an_error_and_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nonsense(websocket: ServerConnection) -> None:
+        await websocket.send('{"type": "snapshot", "seq": 1, "columns": 3}')
+        await websocket.wait_closed()
+
+    monkeypatch.setattr(client, "FIRST_RETRY_S", 0.001)
+    async with listen(nonsense, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}/v1/stream") as chain:
+            with pytest.raises(ProtocolError):
+                await anext(aiter(chain))
+    assert chain.stats["malformed"] == client.MOST_MALFORMED
+
+
+async def test_a_sidecar_on_a_unix_socket(source: Source, tmp_path: Path) -> None:
+    """The sidecar's own sockets are its own affair: here a relay stands before it."""
+    path = tmp_path / "s"
+    async with running(source) as address:
+        there = httpx.URL(address)
+
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            far_reader, far_writer = await asyncio.open_connection(there.host, there.port)
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+
+        async with (
+            await asyncio.start_unix_server(relay, path),
+            connect(stream_of(address), unix_socket=path, token="x") as chain,
+        ):
+            assert len(await anext(aiter(chain))) == 60
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+def test_a_bot_needs_nothing_of_the_server() -> None:
+    libraries = ("orjson", "fastapi", "pydantic", "prometheus_client")
+    code = f"import sys, pricer.remote, pricer.sidecar.client; print([n for n in {libraries} if n in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert shown.stdout.strip() == "[]"

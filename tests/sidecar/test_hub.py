@@ -4,61 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
-import orjson
 import pytest
 
-from pricer.clock import Instant, ManualClock
-from pricer.config import ServerSection
-from pricer.sidecar.hub import Client, Hub, SnapshotSource
-from pricer.sidecar.protocol import Refused, StreamKey
+from pricer.sidecar.hub import SnapshotSource
+from pricer.sidecar.protocol import StreamKey, about, gap
 from pricer.snapshot import VenueHealth
 from pricer.streaming import Latencies
 from tests.handmade import SECOND
-from tests.sidecar.snapshots import Market, Source
-
-START = Instant(1_795_000_000 * SECOND, 1000 * SECOND)
-SUBSCRIBE = '{"op":"subscribe","channel":"chain","underlying":"BTC"}'
-UNSUBSCRIBE = '{"op":"unsubscribe","channel":"chain","underlying":"BTC"}'
-
-
-class Bench:
-    """A hub over a hand-made market, on a clock that moves when told."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.clock = ManualClock(START)
-        self.market = Market(self.clock)
-        self.source = Source()
-        self.source.publish(self.market.snapshot())
-        section = ServerSection(**settings)
-        self.hub = Hub(self.source, section, venue="deribit", underlyings=["BTC", "ETH"], clock=self.clock)
-        self.closed: list[tuple[int, str]] = []
-
-    def join(self) -> Client:
-        return self.hub.join(lambda code, reason: self.closed.append((code, reason)))
-
-    def say(self, client: Client, text: str = SUBSCRIBE) -> list[dict[str, Any]]:
-        self.hub.receive(client, text)
-        return self.read(client)
-
-    def read(self, client: Client) -> list[dict[str, Any]]:
-        """Everything that waits for a client."""
-        out = []
-        while texts := self.hub.next_texts(client):
-            out += [orjson.loads(text) for text in texts]
-            client.outbox.written()
-        return out
-
-    def tick(self, seconds: float = 0.1) -> None:
-        self.clock.advance(round(seconds * SECOND))
-        self.market.move()
-        self.source.publish(self.market.snapshot())
-        self.hub.publish()
-
-
-def seqs(messages: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    return [(message["type"], message["seq"]) for message in messages]
+from tests.sidecar.bench import SUBSCRIBE, UNSUBSCRIBE, Bench, seqs
 
 
 def test_V07_a_snapshot_then_deltas_without_a_gap_or_an_overlap() -> None:
@@ -87,21 +41,29 @@ def test_V07_whoever_joins_between_two_rounds_moves_the_stream_for_all() -> None
     assert bench.read(early) == bench.read(late) == []
 
 
-def test_one_encode_for_all_clients() -> None:
+def test_one_encode_and_one_frame_for_all_clients() -> None:
     bench = Bench()
     clients = [bench.join() for _ in range(5)]
     for client in clients:
         bench.hub.receive(client, SUBSCRIBE)
     bench.tick()
-    texts = []
-    for client in clients:
-        while item := bench.hub.next_texts(client):
-            texts.append(item[0])
-            client.outbox.written()
-    assert len(texts) == 10
+    assert {seqs(bench.read(client)) == [("snapshot", 1), ("delta", 2)] for client in clients} == {True}
     encoded = bench.hub.metrics.registry.get_sample_value
     assert encoded("volstream_encode_seconds_count", {"channel": "chain", "stage": "snapshot"}) == 1
     assert encoded("volstream_encode_seconds_count", {"channel": "chain", "stage": "delta"}) == 1
+    assert encoded("volstream_messages_total", {"channel": "chain", "stage": "delta"}) == 5
+
+
+def test_whoever_keeps_up_costs_one_write_a_message_and_no_queue() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.say(client)
+    before = bench.links[client].writes
+    client.outbox.put = None  # type: ignore[method-assign, assignment] # not to be called
+    for _ in range(5):
+        bench.tick()
+    assert bench.links[client].writes == before + 5
+    assert client.free
 
 
 def test_V01_a_slow_client_gets_a_gap_and_a_snapshot_with_its_end() -> None:
@@ -109,34 +71,78 @@ def test_V01_a_slow_client_gets_a_gap_and_a_snapshot_with_its_end() -> None:
     slow, quick = bench.join(), bench.join()
     bench.say(slow)
     bench.say(quick)
+    bench.links[slow].window = 0
     heard = []
     for _ in range(20):
         bench.tick()
         heard += bench.read(quick)
     assert seqs(heard) == [("delta", seq) for seq in range(2, 22)]
+    assert bench.read(slow) == []
+    bench.links[slow].reads()
     messages = bench.read(slow)
-    assert messages[0] == {
+    assert seqs(messages[:1]) == [("delta", 2)], "it was on its way already"
+    assert messages[1] == {
         "type": "gap",
-        "from": 2,
+        "from": 3,
         "to": 21,
         "channel": "chain",
         "venue": "deribit",
         "underlying": "BTC",
     }
-    assert seqs(messages[1:]) == [("snapshot", 21)]
+    assert seqs(messages[2:]) == [("snapshot", 21)]
     bench.tick()
     assert seqs(bench.read(slow)) == [("delta", 22)]
+
+
+def test_V01_a_client_at_1_KiB_a_second_is_told_of_gaps_then_closed_with_a_reason() -> None:
+    bench = Bench(queue_soft_bytes=1024, queue_hard_bytes=65_536)
+    bench.market.blocks, bench.market.definitions = bench.market.blocks[:1], bench.market.definitions[:1]
+    bench.market.list_strike(0, 1)
+    bench.source.publish(bench.market.snapshot())
+    quick, slow = bench.join(), bench.join(window=16_384)  # what buffers on the way took
+    narrow = SUBSCRIBE.replace("}", ',"columns":["iv"]}')
+    for client in (quick, slow):
+        bench.hub.receive(client, narrow)
+    heard, largest = [], 0
+    for _ in range(600):
+        bench.tick()
+        heard += seqs(bench.read(quick))
+        largest = max(largest, slow.outbox.size)
+        bench.links[slow].reads(1024 * 0.1)
+        if bench.links[slow].closed:
+            break
+    assert bench.links[slow].closed == (1008, "behind for more than 10 s")
+    messages = bench.read(slow)
+    gaps = [at for at, message in enumerate(messages) if message["type"] == "gap"]
+    assert gaps
+    for at in gaps:
+        assert messages[at]["from"] == messages[at - 1]["seq"] + 1
+        if at + 1 < len(messages):
+            assert seqs(messages[at + 1 : at + 2]) == [("snapshot", messages[at]["to"])]
+    assert largest < 16_384
+    assert [kind for kind, _ in heard] == ["snapshot", *["delta"] * (len(heard) - 1)]
+    assert [seq for _, seq in heard] == list(range(1, len(heard) + 1)), "nobody else lost anything"
 
 
 def test_V01_a_client_that_is_behind_too_long_is_closed_with_a_reason() -> None:
     bench = Bench(queue_soft_bytes=100_000)
     slow = bench.join()
     bench.say(slow)
+    bench.links[slow].window = 0
     for _ in range(130):
         bench.tick()
     assert bench.closed == [(1008, "behind for more than 10 s")]
     assert slow not in bench.hub.clients
+    assert slow.outbox.size == 0, "its memory is given back"
     assert b'volstream_clients_closed_total{stage="slow_client"} 1.0' in bench.hub.metrics.text()
+
+
+def test_V01_a_client_that_needs_more_than_the_hard_limit_is_closed_at_once() -> None:
+    bench = Bench(queue_soft_bytes=1024, queue_hard_bytes=1024)
+    slow, quick = bench.join(window=0), bench.join()
+    bench.say(slow)
+    assert bench.closed == [(1008, "more than 1024 bytes are waiting")]
+    assert seqs(bench.say(quick)) == [("snapshot", 1)]
 
 
 def test_V09_silence_of_the_source_is_published_as_stale_once() -> None:
@@ -229,12 +235,24 @@ def test_V06_subscriptions_and_streams_are_bounded() -> None:
     assert len(bench.hub.streams) == 2
 
 
-def test_V03_clients_are_bounded() -> None:
-    bench = Bench(max_clients=2)
-    bench.join()
-    bench.join()
-    with pytest.raises(Refused, match="at most 2 clients"):
-        bench.join()
+def test_V06_a_client_that_asks_for_ever_new_streams_is_refused_and_the_others_are_served() -> None:
+    bench = Bench(max_errors=1000)
+    other, greedy = bench.join(), bench.join()
+    bench.say(other)
+    columns = ["iv", "delta", "gamma", "vega", "theta", "bid", "ask", "mark", "bid_iv", "ask_iv", "mid_iv", "mark_iv"]
+    asked = [SUBSCRIBE.replace("}", f',"columns":["{name}"]}}') for name in columns]
+    replies = [bench.say(greedy, text)[0] for text in asked]
+    assert [reply["type"] for reply in replies] == ["snapshot"] * 8 + ["error"] * 4
+    assert {reply["code"] for reply in replies[8:]} == {"rate_limited"}
+    assert len(bench.hub.streams) == 9
+    bench.tick()
+    assert seqs(bench.read(other)) == [("delta", 2)]
+
+
+def test_every_message_of_an_instruments_stream_names_it() -> None:
+    key = StreamKey("trades", "deribit", "BTC", "BTC-PERPETUAL")
+    assert gap(key, 1, 2).head["instrument"] == about(key, "heartbeat", 3)["instrument"] == "BTC-PERPETUAL"
+    assert "instrument" not in about(StreamKey("chain", "deribit", "BTC"), "heartbeat", 3)
 
 
 def test_V05_a_client_that_only_talks_nonsense_is_closed() -> None:
@@ -307,4 +325,4 @@ class MeasuredSource:
 def test_a_polled_chain_is_encoded_once_an_interval() -> None:
     bench = Bench()
     key = StreamKey("chain", "deribit", "BTC")
-    assert bench.hub.current(key).snapshot(ages=True) is bench.hub.current(key).snapshot(ages=True)
+    assert bench.hub.current(key).snapshot() is bench.hub.current(key).snapshot()

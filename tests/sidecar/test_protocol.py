@@ -8,8 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricer.config import ServerSection
-from pricer.sidecar.protocol import CODES, Ping, Refused, Session, Subscribe, Unsubscribe, key_of, parse
-from pricer.snapshot import VALUE_FIELDS
+from pricer.sidecar.encodings import JSON, MSGPACK, Encoding
+from pricer.sidecar.protocol import (
+    CODES,
+    NEW_STREAM_COST,
+    OPS,
+    Ping,
+    Refused,
+    Session,
+    Subscribe,
+    Unsubscribe,
+    negotiate,
+    parse,
+)
 from tests.handmade import SECOND
 
 LIMIT = 16_384
@@ -48,15 +59,6 @@ def test_fields_of_a_newer_client_are_ignored() -> None:
     assert parse(SUBSCRIBE + ',"depth":5,"nested":{"a":[1]}}', LIMIT) == parse(SUBSCRIBE + "}", LIMIT)
 
 
-def test_columns_stand_in_their_usual_order_so_that_streams_are_shared() -> None:
-    request = parse(SUBSCRIBE + ',"columns":["delta","iv","delta"]}', LIMIT)
-    assert isinstance(request, Subscribe)
-    assert key_of(request, "deribit").columns == ("iv", "delta")
-    everything = parse(SUBSCRIBE + "}", LIMIT)
-    assert isinstance(everything, Subscribe)
-    assert key_of(everything, "deribit").columns == VALUE_FIELDS
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -65,6 +67,16 @@ def test_columns_stand_in_their_usual_order_so_that_streams_are_shared() -> None
         ('{"op":"ping","n":NaN}', "bad_json"),
         ('{"op":"ping","n":Infinity}', "bad_json"),
         ('{"op":"ping"}{}', "bad_json"),
+        ('{"op":"ping","op":"subscribe"}', "bad_json"),
+        (SUBSCRIBE + ',"channel":"depth"}', "bad_json"),
+        (SUBSCRIBE + ',"more":{"a":1,"a":2}}', "bad_json"),
+        ('{"op":"ping","n":-Infinity}', "bad_json"),
+        ('{"op":"ping","n":1e999}', "bad_json"),
+        ('{"op":"ping","x":' + "[" * 900 + "]" * 900 + "}", "bad_request"),
+        ('{"op":"ping","x":' + '{"a":' * 900 + "1" + "}" * 900 + "}", "bad_request"),
+        ('{"op":"ping","x":"\\ud800"}', "bad_json"),
+        ('{"op":"auth"}', "bad_request"),
+        ('{"op":"auth","token":""}', "bad_request"),
         ("[" * 16_000, "bad_json"),
         ('{"op":' * 2_500, "bad_json"),
         ('{"op":"ping","x":"' + "a" * LIMIT + '"}', "too_large"),
@@ -75,14 +87,13 @@ def test_columns_stand_in_their_usual_order_so_that_streams_are_shared() -> None
         ('{"op":"SUBSCRIBE"}', "unknown_op"),
         ('{"op":["subscribe"]}', "unknown_op"),
         ('{"op":"subscribe","underlying":"BTC"}', "bad_request"),
-        ('{"op":"subscribe","channel":"trades","underlying":"BTC"}', "unknown_channel"),
+        ('{"op":"subscribe","channel":"quotes","underlying":"BTC"}', "unknown_channel"),
         ('{"op":"subscribe","channel":"chain"}', "bad_request"),
         ('{"op":"subscribe","channel":"chain","underlying":7}', "bad_request"),
         ('{"op":"subscribe","channel":"chain","underlying":""}', "bad_request"),
         ('{"op":"subscribe","channel":"chain","underlying":"' + "B" * 65 + '"}', "bad_request"),
         (SUBSCRIBE + ',"venue":{}}', "bad_request"),
         (SUBSCRIBE + ',"columns":"iv"}', "bad_request"),
-        (SUBSCRIBE + ',"columns":["__class__"]}', "unknown_column"),
     ],
 )
 def test_V05_bad_messages_get_a_code(text: str, expected: str) -> None:
@@ -111,7 +122,7 @@ def test_V05_bad_messages_get_a_code(text: str, expected: str) -> None:
 )
 def test_V05_whatever_comes_is_a_request_or_a_refusal(text: str) -> None:
     op, reply = answer(text)
-    assert op in ("subscribe", "unsubscribe", "ping") or (op in CODES and len(reply) < 1200)
+    assert op in OPS or (op in CODES and len(reply) < 1200)
 
 
 def test_V05_an_error_message_repeats_little_of_what_came() -> None:
@@ -134,6 +145,36 @@ def test_V06_requests_are_limited_to_a_rate() -> None:
     with pytest.raises(Refused, match="at most 10 messages a second"):
         session.receive('{"op":"ping"}', 0)
     session.receive('{"op":"ping"}', SECOND // 5)
+
+
+def test_V06_a_request_that_makes_work_counts_more() -> None:
+    session = Session(ServerSection(max_requests_per_s=10))
+    for _ in range(round(20 / (1 + NEW_STREAM_COST))):
+        session.receive('{"op":"ping"}', 0)
+        session.charge(NEW_STREAM_COST, 0)
+    with pytest.raises(Refused, match="what makes work counts more"):
+        session.charge(NEW_STREAM_COST, 0)
+
+
+def test_V13_the_first_subprotocol_of_the_clients_that_there_is_is_taken() -> None:
+    known: dict[str, Encoding] = {"volstream.v1.json": JSON, "volstream.v1.msgpack": MSGPACK}
+    assert negotiate([], known, JSON) == (JSON, None)
+    assert negotiate(["graphql-ws"], known, JSON) == (JSON, None)
+    encoding, name = negotiate(["volstream.v2.json", "volstream.v1.msgpack", "volstream.v1.json"], known, JSON)
+    assert (encoding.name, name) == ("msgpack", "volstream.v1.msgpack")
+    with pytest.raises(Refused, match=r"there are the subprotocols volstream\.v1\.json, volstream\.v1\.msgpack"):
+        negotiate(["graphql-ws", "volstream.v2.json"], known, JSON)
+
+
+def test_a_binary_encoding_takes_both_its_own_requests_and_text() -> None:
+    session = Session(ServerSection(), MSGPACK)
+    for ping in (MSGPACK.encode_request({"op": "ping"}), '{"op":"ping"}'):
+        assert session.receive(ping, 0) == Ping(op="ping")
+    for payload, expected in ((b"\xff", "bad_binary"), (b"\x90", "bad_binary"), (b"x" * 20_000, "too_large")):
+        with pytest.raises(Refused) as caught:
+            session.receive(payload, 0)
+        assert caught.value.code == expected
+        assert expected in CODES
 
 
 def test_a_binary_message_is_refused() -> None:

@@ -1,0 +1,35 @@
+"""Writes the tables of columns in docs/protocol.md from the models: `python docs/protocol.py`.
+
+A test compares, so a column that is added, renamed or changed cannot be left out of the page.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pricer.sidecar.schemas.plan import columns
+from pricer.sidecar.schemas.tables import FIXED, HTTP_ONLY
+
+PAGE = Path(__file__).with_suffix(".md")
+PLACE = re.compile(r"(<!-- columns of (\w+) -->\n).*?(<!-- end of columns -->)", re.DOTALL)
+TYPES = {"f8": "number", "i8": "instant", "i1": "sign", "u1": "status", "u8": "reasons", None: "text"}
+
+
+def table(channel: str) -> str:
+    """The columns of a channel in their order."""
+    rows = [
+        f"| `{name}` | {TYPES[field.dtype]}{', fixed' if name in FIXED[channel] else ''} | {field.meaning} |"
+        for name, field in columns(channel).items()
+        if name not in HTTP_ONLY
+    ]
+    return "\n".join(["| column | type | meaning |", "|---|---|---|", *rows, ""])
+
+
+def page() -> str:
+    """The page as it ought to be: what people wrote, and the tables."""
+    return PLACE.sub(lambda found: found[1] + table(found[2]) + found[3], PAGE.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

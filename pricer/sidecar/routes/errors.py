@@ -1,0 +1,141 @@
+"""What every refusal over HTTP looks like: {"code": ..., "detail": ...}, one readable line, never our inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from pricer.sidecar.protocol import Refused
+
+# By status, where nothing more precise is known.
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    408: "timeout",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid",
+    429: "rate_limited",
+    500: "internal",
+    501: "not_installed",
+    503: "unavailable",
+}
+# What the hub refuses, as HTTP says it.
+STATUSES = {"unknown_underlying": 404, "unknown_venue": 404, "too_many_streams": 503}
+
+# Of a client's own value, so much is repeated to it.
+SHOWN = 60
+
+
+class Problem(BaseModel):
+    """Why a request was not served."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: str = Field(description="For programs: a word from a short list.")
+    detail: str = Field(description="For people: one line.")
+
+
+class Refusal(HTTPException):
+    """A request that cannot be served; `code` for programs, `detail` for people."""
+
+    def __init__(self, status: int, detail: str, code: str = "", headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, detail, headers)
+        self.code = code or code_of(status)
+
+
+def code_of(status: int) -> str:
+    """The word for a status."""
+    return CODES.get(status, "error")
+
+
+def refusal_of(refused: Refused) -> Refusal:
+    """What the hub refused, over HTTP."""
+    return Refusal(STATUSES.get(refused.code, 422), str(refused), refused.code)
+
+
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """The answer that says why not; nobody on the way keeps it."""
+    body = orjson.dumps({"code": code, "detail": detail})
+    return Response(body, status, {"cache-control": "no-store"} | (headers or {}), "application/json")
+
+
+def install(app: FastAPI) -> None:
+    """All that goes wrong in `app` is told in this form."""
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _failed)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if "Allow" in headers and "GET" in headers["Allow"] and "HEAD" not in headers["Allow"]:
+        headers["Allow"] += ", HEAD"
+    code = error.code if isinstance(error, Refusal) else code_of(error.status_code)
+    return problem(error.status_code, code, str(error.detail), headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    if faults[0]["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
+        return problem(415, "unsupported_media_type", "send the body as JSON, with content-type: application/json")
+    if faults[0]["type"] == "json_invalid":
+        return problem(400, "bad_json", f"the body is not JSON: {faults[0].get('ctx', {}).get('error', 'unreadable')}")
+    return problem(422, "invalid", described(faults))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """The error itself goes on to the server, which logs it; the client learns that it was not its fault."""
+    return problem(500, "internal", "an error in this sidecar; its log says more")
+
+
+def described(faults: Sequence[Any]) -> str:
+    """The first fault in words, with field, index and value; how many more there are.
+
+    >>> described([{"loc": ("body", "contracts", 3, "strike"), "msg": "Input should be greater than 0", "input": -5}])
+    'contracts[3].strike: Input should be greater than 0, not -5'
+    """
+    first = faults[0]
+    where, shown = path_of(first["loc"]), value_shown(first.get("input"))
+    what = first["msg"].removeprefix("Value error, ")
+    value = "" if first.get("type") == "missing" or shown in what else f", not {shown}"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{where}: {what}{value}{more}"
+
+
+def path_of(where: Sequence[str | int]) -> str:
+    """A place in a request as people write it; body and query are clear from the name.
+
+    >>> path_of(("body", "contracts", 3, "strike")), path_of(("query", "points")), path_of(("body",))
+    ('contracts[3].strike', 'points', 'body')
+    """
+    out = ""
+    for part in where[1:] or where:
+        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else str(part)
+    return out
+
+
+def value_shown(value: Any) -> str:
+    """A client's own value: short, and one line.
+
+    >>> value_shown({"instrument": "BTC"}), value_shown("x\\ny")
+    ('an object', "'x\\\\ny'")
+    """
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    text = ascii(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

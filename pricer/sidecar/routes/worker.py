@@ -1,0 +1,100 @@
+"""Heavy answers: made on a worker thread, few at a time, and given up as soon as nobody waits for them.
+
+A worker shares the interpreter with the loop that serves everybody else, so between its steps it lets go of it: each
+step is short, and the loop never waits for more than one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from fastapi import Request
+
+from pricer.sidecar.routes.errors import Refusal
+from pricer.sidecar.valuation import Check
+
+Made = TypeVar("Made")
+
+
+class GivenUp(Exception):
+    """Nobody waits for this any more."""
+
+
+class Workers:
+    """So many jobs at once, and so many more that wait; whoever comes then is told to come back."""
+
+    def __init__(self, jobs: int, waiting: int) -> None:
+        self.most_waiting = waiting
+        self.waiting = 0
+        self.running = 0
+        self.given_up = 0
+        self._free = asyncio.Semaphore(jobs)
+
+    async def run(self, request: Request, job: Callable[[Check], Made]) -> Made:
+        """What `job` makes; it calls the check that it is given between short steps.
+
+        `Refusal` 503 where too many wait, 499 where the client has gone.
+        """
+        if self.waiting >= self.most_waiting:
+            raise Refusal(503, f"{self.waiting} heavy requests wait already", "busy", {"retry-after": "1"})
+        gone = threading.Event()
+        working = asyncio.create_task(self._queued(job, gone))
+        leaving = asyncio.create_task(_left(request))
+        try:
+            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                self.given_up += 1
+                raise Refusal(499, "the client has gone", "client_gone")
+            return working.result()
+        finally:
+            gone.set()
+            for task in (working, leaving):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, GivenUp):
+                    await task
+
+    async def _queued(self, job: Callable[[Check], Made], gone: threading.Event) -> Made:
+        self.waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.waiting -= 1
+        self.running += 1
+        try:
+            return await self._made(job, gone)
+        finally:
+            self.running -= 1
+            self._free.release()
+
+    async def _made(self, job: Callable[[Check], Made], gone: threading.Event) -> Made:
+        """The thread cannot be stopped from outside: a cancelled job is waited for, to its next step."""
+        thread = asyncio.ensure_future(asyncio.to_thread(job, check_of(gone)))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            gone.set()
+            with contextlib.suppress(GivenUp):
+                await thread
+            raise
+
+
+def check_of(gone: threading.Event) -> Check:
+    """Called between steps: lets others run, and gives up where nobody waits."""
+
+    def check() -> None:
+        time.sleep(0)  # gives the interpreter away; a thread that wants it would else wait for 5 ms
+        if gone.is_set():
+            raise GivenUp
+
+    return check
+
+
+async def _left(request: Request) -> None:
+    """Until the client has hung up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
