@@ -53,3 +53,9 @@ export function age(ms) {
   if (ms < 2 * HOUR) return `${Math.round(ms / MINUTE)} m`;
   return `${Math.round(ms / HOUR)} h`;
 }
+
+// The day of an expiry as the sidecar's filters take it: "2026-12-25".
+export const day = (ns) => new Date(ns / 1e6).toISOString().slice(0, 10);
+
+// A wall clock's time of the day: "14:03:07".
+export const time = (ns) => (ns === null || ns === undefined ? NOTHING : new Date(ns / 1e6).toISOString().slice(11, 19));

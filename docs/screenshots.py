@@ -1,0 +1,164 @@
+"""Make docs/images/dashboard_*.png: every page of the dashboard over `volstream demo`, as people see it.
+
+python -m docs.screenshots [--only chain --only smile]
+
+Each page is taken on a laptop in both themes; the chain, an instrument and the smile also on a phone of 360 pixels, the
+chain on a wall of 3,840. A machine that is busy otherwise shows numbers that are late: those are waited out, a while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import httpx
+from PIL import Image
+from playwright.async_api import TimeoutError as PlaywrightTimeout
+
+from tests.sidecar.browser import chromium
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Page
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
+PAGES = ("chain", "smile", "term", "surface", "history", "instrument", "health")
+ON_A_PHONE = ("chain", "smile", "instrument")
+ON_A_WALL = ("chain",)
+READY_S = 120
+HISTORY_S = 45  # until lines through time have something to show
+SETTLED_S = 4
+CURRENT_S = 20
+IS_CURRENT = """() => !document.querySelector("header [data-status=STALE]")
+  && (document.body.dataset.page === "health" || !document.querySelector("#page").innerText.includes("◷"))"""
+COLORS = 256  # a third of the bytes, and no difference to the eye
+
+
+class Screen(NamedTuple):
+    """What stands behind a file's name, and what the browser is told."""
+
+    name: str
+    width: int
+    height: int
+    scheme: Literal["dark", "light"]
+
+
+LAPTOP = (Screen("dark", 1440, 900, "dark"), Screen("light", 1440, 900, "light"))
+PHONE = Screen("phone", 360, 740, "dark")
+WALL = Screen("4k", 3840, 2160, "dark")
+
+
+def free_port() -> int:
+    """One that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def demo() -> AsyncIterator[str]:
+    """The address of a demo that is ready; it ends with the block."""
+    port = free_port()
+    command = (sys.executable, "-m", "pricer.cli", "demo", "--headless", "--port", str(port))
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        await until_ready(address)
+        yield address
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def until_ready(address: str) -> None:
+    """The demo compiles, connects and fits first."""
+    async with httpx.AsyncClient(trust_env=False, base_url=address) as http, asyncio.timeout(READY_S):
+        while True:
+            try:
+                if (await http.get("health/ready")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass  # it does not listen yet
+            await asyncio.sleep(0.5)
+
+
+async def at_the_money(address: str) -> str:
+    """The name of a call near the money, some weeks away."""
+    async with httpx.AsyncClient(trust_env=False, base_url=address) as http:
+        chain = (await http.get("v1/chain/BTC")).json()
+    expiry = chain["expiries"][min(6, len(chain["expiries"]) - 1)]
+    columns = chain["columns"]
+    calls = [
+        (abs(strike - expiry["forward"]["value"]), name)
+        for name, strike, cp, expiry_ns in zip(
+            columns["name"], columns["strike"], columns["cp"], columns["expiry_ns"], strict=True
+        )
+        if cp > 0 and expiry_ns == expiry["expiry_ns"]
+    ]
+    return str(min(calls)[1])
+
+
+def screens(page: str) -> tuple[Screen, ...]:
+    """On which a page is taken."""
+    return (*LAPTOP, *((PHONE,) if page in ON_A_PHONE else ()), *((WALL,) if page in ON_A_WALL else ()))
+
+
+async def take(browser: Browser, address: str, page: str, screen: Screen, route: str) -> None:
+    """One picture."""
+    context = await browser.new_context(
+        viewport={"width": screen.width, "height": screen.height}, color_scheme=screen.scheme
+    )
+    shown = await context.new_page()
+    await shown.goto(f"{address}#/{route}")
+    await shown.wait_for_selector("body[data-connection=live]")
+    await asyncio.sleep(SETTLED_S)
+    try:
+        await shown.wait_for_function(IS_CURRENT, timeout=CURRENT_S * 1e3)
+    except PlaywrightTimeout:
+        print(f"{page}_{screen.name}: some numbers are late", file=sys.stderr)
+    if page == "instrument":
+        await explain(shown)
+    save(await shown.screenshot(), IMAGES / f"dashboard_{page}_{screen.name}.png")
+    await context.close()
+
+
+async def explain(shown: Page) -> None:
+    """Open the explanation."""
+    await shown.get_by_text("How did these numbers come about?").click()
+    await asyncio.sleep(1)
+
+
+def save(png: bytes, target: Path) -> None:
+    """The picture in 256 colours of its own."""
+    with Image.open(io.BytesIO(png)) as picture:
+        small = picture.convert("RGB").quantize(
+            COLORS, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
+        )
+        small.save(target, optimize=True)
+    print(target.relative_to(ROOT))
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=PAGES, help="of these pages")
+    wanted = parser.parse_args().only or PAGES
+    async with demo() as address, chromium() as browser:
+        name = await at_the_money(address)
+        if {"history", "instrument"} & set(wanted):
+            await asyncio.sleep(HISTORY_S)
+        for page in wanted:
+            route = f"instrument/{name}" if page == "instrument" else page
+            for screen in screens(page):
+                await take(browser, address, page, screen, route)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,75 @@
+// Alerts as the channel `alerts` tells them: a row each, for as long as it is raised. The shell shows those that begin as
+// notes in the corner and counts those that last; a sidecar without the channel has neither the notes nor the page.
+import { aged } from "./status.js";
+import { h, setText } from "./dom.js";
+import { significant } from "./format.js";
+
+const SHOWN_MS = 12_000;
+const MOST = 4; // notes at a time; the page has them all
+
+export class Alerts {
+  offered = false;
+  table = null;
+  #stream = null;
+  #known = null; // the keys of what is raised; null before the first answer, whose alerts are no news
+  #corner = document.getElementById("toasts");
+  #link = document.querySelector('#pages [data-page="alerts"]');
+  #count = this.#link.querySelector(".count");
+
+  follow(client, { venue }, draw) {
+    this.#stream?.close();
+    this.#known = null;
+    const stream = client.subscribe({ channel: "alerts", venue }, {
+      changed: () => {
+        this.#offer(stream.table);
+        this.#news();
+        draw();
+      },
+      refused: () => {
+        this.#offer(null);
+        draw();
+      },
+    });
+    this.#stream = stream;
+  }
+
+  #offer(table) {
+    this.offered = table !== null;
+    this.table = table;
+    this.#link.hidden = !this.offered;
+  }
+
+  #news() {
+    const raised = alertsOf(this.table);
+    if (this.#known) for (const alert of raised) if (!this.#known.has(alert.key)) this.#note(alert);
+    this.#known = new Set(raised.map(({ key }) => key));
+    const all = this.table.head.raised ?? raised.length;
+    setText(this.#count, all > 99 ? "99+" : String(all));
+    this.#count.hidden = !all;
+  }
+
+  #note({ rule, subject, text }) {
+    const note = h("div", { className: "toast" }, h("b", {}, [rule, subject].filter(Boolean).join(" · ")));
+    const close = h("button", { type: "button", "aria-label": "Close", onclick: () => note.remove() }, "✕");
+    note.append(close, h("span", {}, text));
+    this.#corner.append(note);
+    while (this.#corner.children.length > MOST) this.#corner.firstChild.remove();
+    setTimeout(() => note.remove(), SHOWN_MS);
+  }
+}
+
+// What is raised now, the newest first. `status` is that of the number; of a sidecar that is not `live` all are STALE.
+export function alertsOf({ columns, rows }, live = true) {
+  const text = (name, row) => String(columns[name]?.[row] ?? "");
+  return Array.from({ length: rows }, (_, row) => {
+    const [rule, subject, metric, limit] = ["rule", "subject", "metric", "limit"].map((name) => text(name, row));
+    const value = columns.value?.[row] ?? null;
+    const since = columns.since_ns?.[row] ?? null;
+    const given = [columns.status?.[row] ?? "INVALID", columns.reasons?.[row] ?? []];
+    return {
+      ...{ key: [rule, subject, since].join("\n"), rule, subject, metric, limit, value, since, state: text("state", row) },
+      ...aged(...given, live ? Infinity : null, "RESYNCING", 0),
+      text: `${metric} is ${significant(value, 6)}, the limit ${limit}`,
+    };
+  }).sort((a, b) => (b.since ?? 0) - (a.since ?? 0));
+}

@@ -1,0 +1,81 @@
+// The header: what is chosen, the prices that all pages share, the connection, and the form for a token.
+import { addressOf } from "./router.js";
+import { age, fixed, percent, NOTHING } from "./format.js";
+import { h, setData, setText, setTitle } from "./dom.js";
+import { token } from "./api.js";
+import { told } from "./status.js";
+
+const $ = (id) => document.getElementById(id);
+
+export class Header {
+  #app;
+  #links = [...document.querySelectorAll("#pages a")];
+
+  constructor(app) {
+    this.#app = app;
+    $("theme").addEventListener("click", () => app.theme.toggle());
+    $("help").addEventListener("click", () => app.help.open());
+    $("token").addEventListener("submit", (event) => this.#authorize(event));
+  }
+
+  // What can be chosen, from /v1/underlyings.
+  offer(underlyings) {
+    const select = $("underlying");
+    select.replaceChildren(...underlyings.map(({ venue, underlying }, i) =>
+      h("option", { value: i }, underlyings.length > 1 || underlying.length > 12 ? `${underlying} · ${venue}` : underlying)));
+    setTitle(select, underlyings[0]?.venue ?? "");
+    select.onchange = () => {
+      const { venue, underlying } = underlyings[Number(select.value)];
+      setTitle(select, venue);
+      this.#app.choose({ venue, underlying });
+    };
+  }
+
+  here(name) {
+    for (const link of this.#links) {
+      if (link.dataset.page === name) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+  }
+
+  // The n-th page of the navigation.
+  go(n) {
+    const link = this.#links.filter(({ hidden }) => !hidden)[n - 1];
+    if (link) location.hash = addressOf(link.dataset.page);
+  }
+
+  update() {
+    const { market, choice } = this.#app;
+    const expiry = market.expiry(choice.expiry);
+    this.#price("index", market.index, (price) => fixed(price.value, 2));
+    this.#price("forward", expiry?.forward, (price) => fixed(price.value, 2));
+    this.#price("perpetual", market.perpetual, ({ bid, ask, value }) =>
+      bid === null || ask === null ? fixed(value, 1) : `${fixed(bid, 1)} / ${fixed(ask, 1)}`);
+    this.#price("atm", expiry && { ...(expiry.surface ?? expiry.forward), value: expiry.atm_iv }, ({ value }) =>
+      value === null ? NOTHING : `${percent(value)} %`);
+    const index = market.index.value;
+    document.title = index === null ? "volstream" : `${fixed(index, 0)} ${choice.underlying} · volstream`;
+  }
+
+  #price(id, price, text) {
+    const box = $(id);
+    const { market } = this.#app;
+    const state = price ? market.state(price) : { status: "INVALID", reasons: [] };
+    setData(box, "status", state.status);
+    setText(box.lastElementChild, price && price.value !== null ? text(price) : NOTHING);
+    setTitle(box, price ? `${told(state)} · ${price.source ?? price.model ?? ""} · ${age(market.age(price))} old` : "");
+  }
+
+  askForToken() {
+    setText($("why"), token.get() ? "The sidecar does not accept this token." : "This sidecar asks for a token.");
+    if (!$("unlock").open) $("unlock").showModal();
+  }
+
+  #authorize(event) {
+    event.preventDefault();
+    token.set($("secret").value.trim());
+    $("secret").value = "";
+    $("unlock").close();
+    this.#app.authorized();
+  }
+}
