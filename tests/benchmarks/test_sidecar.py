@@ -1,0 +1,33 @@
+"""The benchmark of the sidecar runs, its clients find the instants, and a client that reads nothing is one more."""
+
+from __future__ import annotations
+
+from benchmarks.sidecar import measure
+from benchmarks.sidecar_clients import computed_ns
+from benchmarks.sidecar_servers import payloads, stamped
+
+NOW = 1_795_276_826_715_750_518
+
+
+def test_the_instant_is_found_in_every_encoding() -> None:
+    assert computed_ns(b'{"type":"delta","computed_ns":1795276826715750518,"rows":[1]}') == NOW
+    assert computed_ns(b'{"computed_ns": 1795276826715750518}') == NOW
+    assert computed_ns(b"\x81\xabcomputed_ns\xcf" + NOW.to_bytes(8, "big") + b"\x01") == NOW
+    twice = b'{"received_ns":1795276826715750518,"computed_ns":1795276826715750518}'
+    assert stamped(twice, NOW)().startswith(b'{"received_ns":1795276826715750518,"computed_ns":'), "by its name"
+    assert computed_ns(stamped(twice, NOW)()) != NOW
+    body = b"\x81\xabcomputed_ns\xcf" + NOW.to_bytes(8, "big")
+    assert computed_ns(stamped(body, NOW)()) > NOW - 10**18
+    made = payloads()
+    assert set(made) == {"volstream.v1.json", "volstream.v1.msgpack"}
+    for make in made.values():
+        first, second = make(), make()
+        assert b"delta" in first[:24]
+        assert computed_ns(second) > computed_ns(first)
+
+
+def test_a_run_delivers_every_tick_to_every_client_that_reads() -> None:
+    figures = measure("volstream", 3, 0.6, 10.0, stalled=True)
+    assert figures.deliveries_per_s >= 15
+    assert 0 < figures.p50 <= figures.p99 < 5
+    assert 0 < figures.cpu_per_delivery < 0.1
