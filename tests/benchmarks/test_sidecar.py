@@ -14,7 +14,7 @@ def test_the_instant_is_found_in_every_encoding() -> None:
     assert computed_ns(b'{"computed_ns": 1795276826715750518}') == NOW
     assert computed_ns(b"\x81\xabcomputed_ns\xcf" + NOW.to_bytes(8, "big") + b"\x01") == NOW
     twice = b'{"received_ns":1795276826715750518,"computed_ns":1795276826715750518}'
-    assert stamped(twice, NOW)().startswith(b'{"received_ns":1795276826715750518,"computed_ns":'), "by its name"
+    assert str(NOW).encode() not in stamped(twice, NOW)(), "wherever it stands"
     assert computed_ns(stamped(twice, NOW)()) != NOW
     body = b"\x81\xabcomputed_ns\xcf" + NOW.to_bytes(8, "big")
     assert computed_ns(stamped(body, NOW)()) > NOW - 10**18
