@@ -72,7 +72,7 @@ def array_from(letters: str, data: bytes | memoryview) -> NDArray[Any]:
 def mask_of(names: Iterable[str]) -> int:
     """Reasons by name as a mask; a newer sidecar's names that we do not know are left out.
 
-    >>> mask_of(["NO_UNDERLYING", "QUOTE_STALE", "SOMETHING_NEW"])
+    >>> int(mask_of(["NO_UNDERLYING", "QUOTE_STALE", "SOMETHING_NEW"]))
     5
     """
     mask = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import mpmath
@@ -17,8 +18,14 @@ from tests.data import CHECKOUT
 from tests.scene import SECOND
 from tests.sidecar.fitted import MONTH, Fitted
 
-mpmath.mp.dps = 50
 WORDS = {"ln": mpmath.log, "sqrt": mpmath.sqrt, "N": mpmath.ncdf, "n": mpmath.npdf}
+
+
+@pytest.fixture(autouse=True)
+def fifty_digits() -> Iterator[None]:
+    """For these tests alone: the precision is the whole process's."""
+    with mpmath.workdps(50):
+        yield
 
 
 async def explained(fitted: Fitted, name: str) -> dict[str, Any]:
