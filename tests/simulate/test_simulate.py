@@ -14,7 +14,7 @@ from tests.simulate.__main__ import keep, main
 from tests.simulate.oracle import BookTruth, black, price_or_none
 from tests.simulate.scenario import Result, compare, run_seed, script_of
 
-SEEDS = 200
+SEEDS = 150
 A_CASE = 10
 
 
