@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pricer.adapters.instruments import SliceKey
 from pricer.clock import Instant
-from pricer.conventions import NO_TIME, Status
+from pricer.conventions import NO_TIME, Reason, Status
 from pricer.kernels import publishing
 from pricer.sidecar.checksum import crc32_of
 from pricer.sidecar.messages import Column, Columns
@@ -202,6 +202,16 @@ def visible_of(block: SliceBlock, digits: int) -> Visible:
 def _newest(instants: NDArray[np.int64]) -> Newest:
     exchange, received = instants[:2].max(1, initial=NO_TIME).tolist()
     return Newest(exchange, received)
+
+
+def smile_status(status: NDArray[np.uint8], reasons: NDArray[np.uint64]) -> tuple[Status, Reason]:
+    """What is true of every option of an expiry is true of its smile: the best status, and the reasons of all.
+
+    Both are [pair, row], as `statuses_at` gives them.
+    """
+    if not status.shape[1]:
+        return Status.INVALID, Reason.NO_QUOTE
+    return Status(int(status[ROW_PAIR].min())), Reason(int(np.bitwise_and.reduce(reasons[ROW_PAIR])))
 
 
 def statuses_at(

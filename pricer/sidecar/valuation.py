@@ -21,7 +21,7 @@ from pricer.kernels.rating import K_MARGIN
 from pricer.sidecar.contracts import Placed
 from pricer.sidecar.messages import Column
 from pricer.sidecar.rounding import round_significant
-from pricer.sidecar.slices import Picture, Slice
+from pricer.sidecar.slices import Picture, Slice, smile_status
 from pricer.snapshot import FIRST_MODEL, GREEK_FIELDS, MODEL_FIELDS, ROW_PAIR, VALUE_FIELDS
 from pricer.surfaces.dynamics import smile_greeks
 from pricer.surfaces.smile import Smile
@@ -97,7 +97,7 @@ def _listed(piece: Slice) -> Ground:
     block = piece.block
     fit, forward, ttm = block.fit, block.forward.value, block.ttm
     alive = fit is not None and fit.smile is not None and forward > 0.0 and ttm > 0.0
-    status, reasons = slice_status(piece)
+    status, reasons = smile_status(piece.status, piece.reasons)
     if not alive:
         status, reasons = Status.INVALID, reasons | Reason.FIT_UNDERDETERMINED
     elif fit is not None:
@@ -116,14 +116,6 @@ def _listed(piece: Slice) -> Ground:
         float(block.definition.tick_size[0]),
         block.definition.settlement_currency,
     )
-
-
-def slice_status(piece: Slice) -> tuple[Status, Reason]:
-    """What is true of every option of an expiry is true of its smile: the best status, and the reasons of all."""
-    status, reasons = piece.status[ROW_PAIR], piece.reasons[ROW_PAIR]
-    if not status.size:
-        return Status.INVALID, Reason.NO_QUOTE
-    return Status(int(status.min())), Reason(int(np.bitwise_and.reduce(reasons)))
 
 
 def _between(picture: Picture, expiry_ns: int) -> Ground:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from pricer.clock import Instant
-from pricer.conventions import NO_TIME, Reason, Status
+from pricer.conventions import NO_TIME, Status
 from pricer.sidecar.channels.channel import Channel, Market
 from pricer.sidecar.channels.expiries import blocks_of
 from pricer.sidecar.channels.table import Table, chosen
@@ -15,9 +15,9 @@ from pricer.sidecar.messages import Column
 from pricer.sidecar.moment import Newest, newest, newest_of, stages
 from pricer.sidecar.protocol import StreamKey
 from pricer.sidecar.rounding import round_significant
-from pricer.sidecar.slices import statuses_at
+from pricer.sidecar.slices import smile_status, statuses_at
 from pricer.sidecar.smile_points import points_of
-from pricer.snapshot import ROW_PAIR, SliceBlock, Snapshot
+from pricer.snapshot import SliceBlock, Snapshot
 from pricer.surfaces.slices import SurfaceSlice
 from pricer.surfaces.svi import SviSmile
 
@@ -82,7 +82,7 @@ def _numbers(market: Market, block: SliceBlock, fit: SurfaceSlice | None) -> tup
 
 
 def _states(part: Snapshot, found: list[SurfaceSlice | None], now: Instant) -> dict[str, Column]:
-    states = [smile_status(block, now) for block in part.blocks]
+    states = [smile_status(*statuses_at(block, now)) for block in part.blocks]
     fitted = [block.fitted for block in part.blocks]
     return {
         "model": [_model(fit) for fit in found],
@@ -101,12 +101,3 @@ def _model(fit: SurfaceSlice | None) -> str | None:
     if fit is None or fit.smile is None:
         return None
     return "svi" if isinstance(fit.smile, SviSmile) else type(fit.smile).__name__
-
-
-def smile_status(block: SliceBlock, now: Instant) -> tuple[Status, Reason]:
-    """What is true of every option of an expiry is true of its smile: the best status, and the reasons of all."""
-    statuses, masks = statuses_at(block, now)
-    status, reasons = statuses[ROW_PAIR], masks[ROW_PAIR]
-    if not status.size:
-        return Status.INVALID, Reason.NO_QUOTE
-    return Status(int(status.min())), Reason(int(np.bitwise_and.reduce(reasons)))

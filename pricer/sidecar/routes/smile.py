@@ -21,8 +21,7 @@ from pricer.sidecar.routes.errors import Refusal
 from pricer.sidecar.routes.surface import certificate, model_name
 from pricer.sidecar.routes.tables import as_lists
 from pricer.sidecar.routes.views import View, Views, answer
-from pricer.sidecar.slices import Slice
-from pricer.sidecar.valuation import slice_status
+from pricer.sidecar.slices import Slice, smile_status
 from pricer.snapshot import FIELD_INDEX, QUOTE_IV_FIELDS, ROW_PAIR
 from pricer.surfaces.quotes import WEIGHT, Role
 from pricer.surfaces.slices import SurfaceSlice
@@ -88,7 +87,7 @@ def slice_of(view: View, text: str) -> Slice:
 def smile_body(view: View, piece: Slice, points: int) -> Head:
     """All of it."""
     block, fit = piece.block, published(piece)
-    status, reasons = slice_status(piece)
+    status, reasons = smile_status(piece.status, piece.reasons)
     body = view.head() | definition(block) | expiry(block, view.now, view.digits)
     return body | {
         "status": status.name,

@@ -14,8 +14,7 @@ from pricer.sidecar.routes import asked, models
 from pricer.sidecar.routes.documented import documented
 from pricer.sidecar.routes.tables import table_of
 from pricer.sidecar.routes.views import View, Views, answer
-from pricer.sidecar.slices import Slice
-from pricer.sidecar.valuation import slice_status
+from pricer.sidecar.slices import Slice, smile_status
 from pricer.surfaces.slices import SurfaceSlice
 from pricer.surfaces.svi import SviSmile
 
@@ -55,7 +54,7 @@ def records(view: View) -> list[Head]:
 
 def _smile(view: View, piece: Slice, fit: SurfaceSlice | None) -> Head:
     block = piece.block
-    status, reasons = slice_status(piece)
+    status, reasons = smile_status(piece.status, piece.reasons)
     body = definition(block) | expiry(block, view.now, view.digits)
     body |= {"status": status.name, "reasons": list(reasons.names)}
     if fit is None:
