@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -100,12 +100,32 @@ def field(page: Page, chart: str, name: str) -> Any:
     return panel(page, chart).locator(f"[data-field={name}]")
 
 
-async def number(page: Page, chart: str, name: str) -> float:
-    """A figure of a read-out, without its thousands, its sign's width and its unit."""
-    text = await field(page, chart, name).inner_text()
-    found = re.search(r"[-+]?[\d,]*\.?\d+", text.replace("−", "-"))
-    assert found, text
-    return float(found.group().replace(",", ""))
+Figures = dict[str, float]
+
+
+async def figures(page: Page, chart: str) -> Figures:
+    """The read-out of one moment, without thousands, the sign's width and units; what is not known is left out."""
+    fields = panel(page, chart).locator("[data-field]")
+    texts = dict(await fields.evaluate_all("fields => fields.map(at => [at.dataset.field, at.innerText])"))
+    found = {name: re.search(r"[-+]?[\d,]*\.?\d+", text.replace("−", "-")) for name, text in texts.items()}
+    return {name: float(number.group().replace(",", "")) for name, number in found.items() if number}
+
+
+async def reads(page: Page, chart: str, holds: Callable[[Figures], bool]) -> Figures:
+    """Wait for a read-out of which something holds: the market moves, and a quote may be away for a moment."""
+    seen: Figures = {}
+    try:
+        async with asyncio.timeout(SLOW / 1e3):
+            while not holds(seen := await figures(page, chart)):  # noqa: ASYNC110 - the page tells nobody
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"{chart} reads {seen}")
+    return seen
+
+
+def near(name: str, value: float, within: float) -> Callable[[Figures], bool]:
+    """Does a figure of a read-out stand, and so near?"""
+    return lambda seen: name in seen and abs(seen[name] - value) <= within
 
 
 async def pixels(page: Page, chart: str) -> str:
@@ -137,16 +157,16 @@ async def test_a_smile_is_drawn_with_its_quotes_and_read_out_by_mouse_and_keys(b
         await expect(smile.locator(".badges")).to_contain_text("Butterfly: g ≥")
         assert live.stream.latest is not None
         block = live.stream.latest.of("BTC").blocks[await chosen(page)]
-        strike = await number(page, "smile", "strike")
+        strike = (await figures(page, "smile"))["strike"]
         fit = live.smile_of(block.key.expiry_ns).smile
         assert abs(strike / fit.forward - 1) < 0.02  # nothing is pointed at: at the money
-        assert await number(page, "smile", "fit") == pytest.approx(100 * fit.iv(strike), abs=2.0)
-        assert await number(page, "smile", "bid") <= await number(page, "smile", "ask")
+        await reads(page, "smile", near("fit", 100 * fit.iv(strike), 2.0))
+        await reads(page, "smile", lambda seen: {"bid", "ask"} <= seen.keys() and seen["bid"] <= seen["ask"])
         await smile.locator(".plot").focus()
         await page.keyboard.press("ArrowRight")
-        assert await number(page, "smile", "strike") > strike
+        await reads(page, "smile", lambda seen: seen["strike"] > strike)
         await page.keyboard.press("Home")
-        assert await number(page, "smile", "strike") == block.definition.strike[0]
+        await reads(page, "smile", near("strike", block.definition.strike[0], 0.0))
         await page.keyboard.press("Escape")
         for axis in ("k", "delta", "strike"):
             before = await pixels(page, "smile")
@@ -161,12 +181,11 @@ async def test_a_smile_is_drawn_with_its_quotes_and_read_out_by_mouse_and_keys(b
 async def test_a_density_adds_up_and_says_that_it_is_nowhere_negative(browser: Browser, live: Live) -> None:
     async with charts(browser, live.address, "smile") as page:
         await expect(panel(page, "density").locator(".badge")).to_have_text(re.compile("Nowhere negative"))
-        below, above = [await number(page, "density", name) for name in ("below", "above")]
-        assert below + above == pytest.approx(100.0, abs=0.2)
+        seen = await figures(page, "density")
+        assert seen["below"] + seen["above"] == pytest.approx(100.0, abs=0.2)
         await panel(page, "density").locator(".plot").focus()
         await page.keyboard.press("End")
-        assert await number(page, "density", "below") > 95.0
-        assert await number(page, "density", "g") > 0.0
+        await reads(page, "density", lambda seen: seen["below"] > 95.0 and seen["g"] > 0.0)
 
 
 async def test_a_smile_with_butterfly_arbitrage_is_red_where_its_density_is_negative(
@@ -215,15 +234,15 @@ async def test_the_term_structure_and_all_variances_are_those_of_the_surface(bro
         assert live.stream.latest is not None
         last = live.stream.latest.of("BTC").blocks[-1].key.expiry_ns
         points = smile_points(live.smile_of(last))
-        assert await number(page, "term", "atm") == pytest.approx(100 * points.atm_iv, abs=1.0)
-        assert await number(page, "term", "rr") == pytest.approx(100 * points.rr25, abs=1.0)
-        assert await number(page, "term", "forward") > 0.0
+        await reads(page, "term", near("atm", 100 * points.atm_iv, 1.0))
+        await reads(page, "term", near("rr", 100 * points.rr25, 1.0))
+        assert (await figures(page, "term"))["forward"] > 0.0
         before = await pixels(page, "variance")
         await panel(page, "variance").locator("[data-value=linear]").click()
         await changes(page, "variance", before)
         await panel(page, "variance").locator(".plot").focus()
         await page.keyboard.press("End")
-        assert await number(page, "variance", "iv") == pytest.approx(100 * points.atm_iv, abs=1.0)
+        await reads(page, "variance", near("iv", 100 * points.atm_iv, 1.0))
         await page.keyboard.press("Enter")
         await expect(page.locator("[data-chart=smile]")).to_be_visible()
         assert await chosen(page) == len(live.stream.latest.of("BTC").blocks) - 1
@@ -256,7 +275,7 @@ async def test_the_surface_turns_by_mouse_wheel_and_keys_and_comes_back(browser:
         await panel(page, "surface").locator("[data-value=strike]").click()
         await panel(page, "surface").locator("[data-value=off]").click()
         await expect(badges).to_contain_text(" 0 quotes")
-        assert await number(page, "surface", "atm") > 10.0
+        await reads(page, "surface", lambda seen: seen.get("atm", 0.0) > 10.0)
 
 
 async def test_a_quote_on_the_surface_is_pointed_at(browser: Browser, live: Live) -> None:
@@ -269,7 +288,7 @@ async def test_a_quote_on_the_surface_is_pointed_at(browser: Browser, live: Live
             if await strike.inner_text() != "–":
                 break
         await expect(strike).to_have_text(re.compile(r"^[\d,]+ (call|put)$"))
-        assert await number(page, "surface", "mid") == pytest.approx(await number(page, "surface", "fit"), abs=15.0)
+        await reads(page, "surface", lambda seen: "mid" in seen and abs(seen["mid"] - seen["fit"]) < 15.0)
 
 
 async def test_history_begins_with_the_memory_and_goes_on_with_the_stream(browser: Browser, live: Live) -> None:
@@ -277,9 +296,9 @@ async def test_history_begins_with_the_memory_and_goes_on_with_the_stream(browse
         assert live.stream.latest is not None
         expiry = live.stream.latest.of("BTC").blocks[await chosen(page)].key.expiry_ns
         points = smile_points(live.smile_of(expiry))
-        assert await number(page, "atm", "value") == pytest.approx(100 * points.atm_iv, abs=2.0)
-        assert await number(page, "rr", "value") == pytest.approx(100 * points.rr25, abs=2.0)
-        assert await number(page, "bf", "value") == pytest.approx(100 * points.bf25, abs=2.0)
+        await reads(page, "atm", near("value", 100 * points.atm_iv, 2.0))
+        await reads(page, "rr", near("value", 100 * points.rr25, 2.0))
+        await reads(page, "bf", near("value", 100 * points.bf25, 2.0))
         newest = await field(page, "atm", "time").inner_text()
         before = await pixels(page, "atm")
         await expect(field(page, "atm", "time")).not_to_have_text(newest, timeout=SLOW)  # a second later
@@ -328,7 +347,7 @@ async def test_pages_without_any_smile_say_so(browser: Browser) -> None:
             page = watched.page
             await expect(panel(page, "smile")).to_have_attribute("data-state", "partial")  # quotes there are
             await expect(panel(page, "smile").locator(".note")).to_have_text(re.compile("There is no smile"))
-            assert await number(page, "smile", "bid") > 0.0
+            await reads(page, "smile", lambda seen: seen.get("bid", 0.0) > 0.0)
             assert watched.complaints == []
     task.cancel()
 
