@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pricer import cli
+from pricer.cli import program
 from pricer.errors import ConnectError
 from tests.data import CHECKOUT
 
@@ -339,7 +340,7 @@ def test_doctor_exits_1_when_a_check_fails(volstream: Any, monkeypatch: pytest.M
 def test_a_signal_before_a_command_has_begun_is_one_line_and_exit_code_1(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "app", lambda **_: signal.raise_signal(number))
+    monkeypatch.setattr(program, "app", lambda **_: signal.raise_signal(number))
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended:
         cli.main(["demo"])
@@ -351,7 +352,7 @@ def test_a_signal_before_a_command_has_begun_is_one_line_and_exit_code_1(
 def test_typers_own_code_for_an_interrupt_is_ours(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "app", lambda **_: cli.INTERRUPTED)
+    monkeypatch.setattr(program, "app", lambda **_: program.INTERRUPTED)
     with pytest.raises(SystemExit) as ended:
         cli.main(["demo"])
     assert ended.value.code == 1
