@@ -236,7 +236,7 @@ async def test_a_stream_closes_soon_from_any_state_and_says_so_to_who_opens_it(
             progress(step, 40, "kernel")
             time.sleep(0.05)
 
-    monkeypatch.setattr("pricer.streaming.warmup", slow_warmup)
+    monkeypatch.setattr("pricer.streaming.stream.warmup", slow_warmup)
     harness = Harness(timeout=60.0)
     opening = asyncio.create_task(harness.stream.__aenter__())
     await asyncio.sleep(0)

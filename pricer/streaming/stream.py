@@ -1,4 +1,4 @@
-"""`pricer.live`: feed, adapter and engine on a thread of their own, snapshots out through one-slot mailboxes.
+"""A live stream: feed, adapter and engine on a thread of their own, snapshots out through one-slot mailboxes.
 
 The engine's loop never waits for a reader: a mailbox holds the newest snapshot only, and callbacks run on threads of
 their own. So neither a blocking callback nor a slow consumer holds up a tick.
@@ -10,47 +10,35 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
-import secrets
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pricer.adapters.connects import ConnectBudget
-from pricer.adapters.deribit.account import Credentials, check_goal
-from pricer.adapters.deribit.limits import CONNECTS
 from pricer.adapters.events import AnyEvent
-from pricer.adapters.feed import Feed
-from pricer.adapters.fetching import Fetcher
+from pricer.adapters.feed import Deliver, Feed
 from pricer.adapters.fleet import Fleet
-from pricer.adapters.limits import FeedLimits
-from pricer.adapters.network import Network
 from pricer.adapters.recording import RecordingWriter
-from pricer.adapters.transports import TransportName, transport_of
 from pricer.book_wishes import BookWishes
 from pricer.books import BookView
-from pricer.clock import Clock, Instant, SystemClock
+from pricer.clock import Clock, Instant
 from pricer.conventions import NO_REASON, Reason
-from pricer.engine import DEFAULT_SETTINGS, Engine, EngineSettings
-from pricer.errors import ConfigError, RecordingError, VolstreamError
-from pricer.feedplan import FeedPlan
+from pricer.engine import Engine
+from pricer.errors import ConfigError, VolstreamError
 from pricer.mailbox import Mailbox, Subscription
 from pricer.microstructure import MicroState
 from pricer.orderflow import OrderFlow
 from pricer.pricing import warmup
 from pricer.recent_trades import Tape
 from pricer.snapshot import Snapshot
+from pricer.streaming.latencies import Latencies
+from pricer.streaming.readers import Readers
+from pricer.streaming.recorder import Recorder
 from pricer.watchdog import LoopWatchdog
 
 log = logging.getLogger("pricer.streaming")
 
-Deliver = Callable[[list[AnyEvent], Instant], None]
 Publish = Literal["when_drained", "every_event"] | int
 
 # Prices that come later than this have waited, most likely here: then frames go before pricing (FAULTS E01, T08).
@@ -61,67 +49,6 @@ WISHES_EVERY_S = 1.0
 
 # How long close() waits for the engine's thread; the feed itself ends within 5 s from any state.
 CLOSE_TIMEOUT_S = 6.0
-
-
-class Latencies:
-    """The last `size` latencies in nanoseconds: from the socket read of a snapshot's oldest frame to publication."""
-
-    def __init__(self, size: int = 8192) -> None:
-        self.count = 0
-        self._ring = np.zeros(size, np.int64)
-
-    def add(self, latency_ns: int) -> None:
-        self._ring[self.count % len(self._ring)] = latency_ns
-        self.count += 1
-
-    def values(self) -> NDArray[np.int64]:
-        """What the ring holds, in no particular order; empty before the first snapshot."""
-        return self._ring[: min(self.count, len(self._ring))].copy()
-
-
-class Recorder:
-    """Keeps a recording beside the pricing, as the feed's `tap`. A failing disk ends the recording, not the pricing."""
-
-    def __init__(self, writer: RecordingWriter, stats: Counter[str]) -> None:
-        self._writer: RecordingWriter | None = writer
-        self._stats = stats
-
-    def connecting(self, now: Instant, connection: int = 0) -> None:
-        self._keep(lambda writer: writer.connecting(now, connection))
-
-    def opened(self, now: Instant, connection: int = 0) -> None:
-        self._keep(lambda writer: writer.opened(now, connection))
-
-    def frame(self, data: bytes | str, now: Instant, connection: int = 0) -> None:
-        self._keep(lambda writer: writer.frame(data, now, connection))
-
-    def timer(self, now: Instant, connection: int = 0) -> None:
-        self._keep(lambda writer: writer.timer(now, connection))
-
-    def closed(self, now: Instant, reason: str, connection: int = 0) -> None:
-        self._keep(lambda writer: writer.closed(now, reason, connection))
-
-    def wish(self, names: Collection[str], now: Instant, connection: int = 0) -> None:
-        self._keep(lambda writer: writer.wish(names, now, connection))
-
-    def price_mark(self, now: Instant) -> None:
-        self._keep(lambda writer: writer.price_mark(now))
-
-    def close(self) -> None:
-        self._keep(lambda writer: writer.close())
-        self._writer = None
-
-    def _keep(self, write: Callable[[RecordingWriter], None]) -> None:
-        if self._writer is None:
-            return
-        try:
-            write(self._writer)
-        except RecordingError as error:
-            with contextlib.suppress(RecordingError):
-                self._writer.close()
-            self._writer = None
-            self._stats["recordings_stopped"] += 1
-            log.error("the recording has stopped, pricing goes on: %s", error)
 
 
 class _Closed(Exception):
@@ -161,11 +88,7 @@ class LiveStream:
         self._clock = clock
         self._publish = publish
         self._timeout = timeout
-        self._latest: Snapshot | None = None
-        self._mailboxes: set[Mailbox] = set()
-        self._over = False
-        self._failure: VolstreamError | None = None
-        self._lock = threading.Lock()
+        self._readers = Readers()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Event | None = None
@@ -180,12 +103,12 @@ class LiveStream:
     @property
     def latest(self) -> Snapshot | None:
         """The newest snapshot; None before the first."""
-        return self._latest
+        return self._readers.latest
 
     @property
     def failure(self) -> VolstreamError | None:
         """What ended the stream against its will; None while it runs, and when it was closed."""
-        return self._failure
+        return self._readers.failure
 
     @property
     def engine(self) -> Engine:
@@ -206,7 +129,7 @@ class LiveStream:
         that may not be traded on). From any thread; `ConfigError` as for `book`.
         """
         return self._order_flow().state(
-            instrument, self._clock.now(), vega=_vega(self._latest, instrument), points=points
+            instrument, self._clock.now(), vega=_vega(self.latest, instrument), points=points
         )
 
     def recent_trades(self, *, underlying: str = "", instrument: str = "") -> Tape:
@@ -252,15 +175,7 @@ class LiveStream:
 
     def subscribe(self) -> Mailbox:
         """A mailbox of its own for one more reader; it starts with the newest snapshot, and ends with the stream."""
-        mailbox = Mailbox(self._forget)
-        with self._lock:  # under the lock no newer snapshot can come before this one
-            if self._latest is not None:
-                mailbox.put(self._latest)
-            self._mailboxes.add(mailbox)
-            over = self._over
-        if over:
-            mailbox.close(self._failure)
-        return mailbox
+        return self._readers.subscribe()
 
     def on_snapshot(self, callback: Callable[[Snapshot], object]) -> Subscription:
         """Call `callback(snapshot)` on a thread of its own, newest snapshot first, older ones skipped.
@@ -306,7 +221,7 @@ class LiveStream:
             await asyncio.to_thread(thread.join, CLOSE_TIMEOUT_S)
             if thread.is_alive():
                 log.error("the engine's thread did not end within %.0f s", CLOSE_TIMEOUT_S)
-        self._end(None)
+        self._readers.end(None)
 
     def _run(self, caller: asyncio.AbstractEventLoop, started: asyncio.Future[None]) -> None:
         failure = None
@@ -321,7 +236,7 @@ class LiveStream:
             failure.__cause__ = None if failure is error else error
         if self._recorder is not None:
             self._recorder.close()
-        self._end(failure)
+        self._readers.end(failure)
         _tell(caller, _settle, started, failure or VolstreamError("the stream was closed before it had started"))
 
     def _between_kernels(self, done: int, total: int, name: str) -> None:
@@ -416,9 +331,10 @@ class LiveStream:
             await asyncio.sleep(0)
 
     def _is_behind(self) -> bool:
-        if self._latest is None:
+        latest = self._readers.latest
+        if latest is None:
             return False
-        return any(venue.lag_ns is not None and venue.lag_ns > BEHIND_NS for venue in self._latest.health.values())
+        return any(venue.lag_ns is not None and venue.lag_ns > BEHIND_NS for venue in latest.health.values())
 
     async def _until_due(self, wake: asyncio.Event) -> bool:
         """Until events came (True), or until silence itself changes a status."""
@@ -442,27 +358,10 @@ class LiveStream:
         done_ns = self._clock.now().mono_ns
         self._frames_first_until_ns = 2 * done_ns - now.mono_ns
         self.stats["snapshots"] += 1
-        with self._lock:
-            self._latest = snapshot
-            mailboxes = tuple(self._mailboxes)
-        for mailbox in mailboxes:
-            mailbox.put(snapshot)
+        self._readers.publish(snapshot)
         if self._oldest_frame is not None:
             self.latencies.add(self._clock.now().mono_ns - self._oldest_frame.mono_ns)
         self._frames, self._oldest_frame = 0, None
-
-    def _forget(self, mailbox: Mailbox) -> None:
-        with self._lock:
-            self._mailboxes.discard(mailbox)
-
-    def _end(self, failure: VolstreamError | None) -> None:
-        """No snapshot follows: every reader, present and future, hears so. The first call decides why."""
-        with self._lock:
-            if not self._over:
-                self._over, self._failure = True, failure
-            mailboxes = tuple(self._mailboxes)
-        for mailbox in mailboxes:
-            mailbox.close(self._failure)
 
 
 def _vega(snapshot: Snapshot | None, instrument: str) -> float:
@@ -493,102 +392,3 @@ def _settle(future: asyncio.Future[None], error: VolstreamError | None = None) -
         future.set_result(None)
     else:
         future.set_exception(error)
-
-
-def live(
-    venue: str = "deribit",
-    underlying: str | Sequence[str] = "BTC",
-    url: str | None = None,
-    *,
-    publish: Publish = "when_drained",
-    timeout: float | None = None,
-    engine: EngineSettings = DEFAULT_SETTINGS,
-    limits: FeedLimits | None = None,
-    clock: Clock | None = None,
-    seed: int | None = None,
-    record: str | Path | None = None,
-    transport: TransportName = "websockets",
-    ca_file: str | Path | None = None,
-    proxy: str = "environment",
-    compression: bool = False,
-    credentials: Credentials | None = None,
-    books: Literal["all"] | Sequence[str] | None = None,
-    trades: bool = False,
-    strikes: int | None = None,
-    expiries: int | None = None,
-    connections: int = 1,
-    books_on_demand: int = 0,
-) -> LiveStream:
-    """A live stream of snapshots: `async with pricer.live() as stream: async for snapshot in stream: ...`
-
-    `url` overrides the venue's own address. `publish` is "when_drained" (frames already waiting are applied first),
-    "every_event", or a number of milliseconds between snapshots. With `timeout` (seconds) entering raises
-    `ConnectError` where no connection stands by then; without, the feed keeps trying. `seed` fixes the jitter of
-    reconnections. `record` names a new file that `pricer.replay` reads back into the very same snapshots; of an account
-    the names of what it holds are in it, since they decide what is asked for, and nothing else. `transport` "picows"
-    (the extra `[fast]`) costs less per frame. Certificates are verified against the system's authorities or those in
-    `ca_file`. `proxy` is the address of an HTTP proxy, "environment" for HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or ""
-    for none. `compression` offers permessage-deflate. `credentials` log in to read the account. A venue, a policy or a
-    transport that does not exist is a `ConfigError`, as is a key that would go to an address it is not for.
-
-    `books` ("all", or names) and `trades` are for `stream.book(name)`, `stream.microstructure(name)` and
-    `stream.recent_trades(...)`; up to `books_on_demand` more books come and go by `stream.want_book(name)`. `strikes`
-    (on each side of the money) and `expiries` (the nearest) narrow the chain, and roll with the market. `connections`
-    spreads the options over so many, each with the index of its own.
-    """
-    if publish not in ("when_drained", "every_event") and not (isinstance(publish, int) and publish > 0):
-        raise ConfigError(f"publish must be 'when_drained', 'every_event' or milliseconds, not {publish!r}")
-    plan = FeedPlan(
-        venue=venue,
-        underlyings=(underlying,) if isinstance(underlying, str) else tuple(underlying),
-        books="all" if books == "all" else None if books is None else tuple(books),
-        trades=trades,
-        strikes=strikes,
-        expiries=expiries,
-        connections=connections,
-    )
-    adapter_of = plan.adapters(credentials, nonce=lambda: secrets.token_hex(8))
-    if credentials is not None and url is not None:
-        check_goal(url, test_url=adapter_of(0).test_url)
-    the_clock = clock or SystemClock()
-    the_limits = limits or FeedLimits()
-    network = Network(the_limits, ca_file=ca_file, proxy=proxy)
-    the_transport = transport_of(transport, the_limits, network, compression=compression)
-    rng, connects = random.Random(seed), ConnectBudget(*CONNECTS)
-
-    def feed_of(deliver: Deliver, tap: Recorder | None) -> Fleet:
-        return Fleet([lane_of(lane, deliver, tap) for lane in range(connections)])
-
-    def lane_of(lane: int, deliver: Deliver, tap: Recorder | None) -> Feed:
-        adapter = adapter_of(lane)
-        return Feed(
-            adapter,
-            url or adapter.url,
-            deliver=deliver,
-            clock=the_clock,
-            rng=random.Random(rng.random()),
-            transport=the_transport,
-            limits=the_limits,
-            tap=tap,
-            adapter_of=lambda: adapter_of(lane),
-            fetcher=Fetcher(network, the_limits),
-            budget=connects,
-            priority=lane,
-            lane=lane,
-            lanes=connections,
-        )
-
-    meta = {**plan.to_meta(), "lanes": connections, "price_marks": True}
-    writer = None if record is None else RecordingWriter(record, meta)
-    flow = OrderFlow(venue) if books is not None or trades or books_on_demand else None
-    return LiveStream(
-        feed_of,
-        Engine(engine, clock=the_clock),
-        the_clock,
-        publish,
-        timeout,
-        writer,
-        flow,
-        trades=trades,
-        books_on_demand=books_on_demand,
-    )
