@@ -368,9 +368,9 @@ def test_N02_a_year_of_daily_expiries_leaves_nothing_behind() -> None:
         priced(scene, engine)
     scene.clock.advance(NS_PER_DAY)
     assert len(priced(scene, engine)) == 0
-    assert not engine._rows
-    assert not engine._listed
-    assert not engine._expiries
+    assert not engine._listing.rows
+    assert not engine._listing.listed
+    assert not engine._listing.expiries
 
 
 def test_C03_numbers_stay_finite_to_the_last_second_and_tend_to_intrinsic() -> None:
@@ -513,7 +513,7 @@ def test_an_option_delisted_early_is_forgotten_and_one_that_moves_is_in_one_slic
     now = scene.clock.now()
     engine.apply(InstrumentExpired(venue="deribit", received=now, instrument=ATM))
     priced(scene, engine)
-    assert ("deribit", ATM) not in engine._listed
+    assert ("deribit", ATM) not in engine._listing.listed
     moved = option("BTC-30D-105000-C", 90.0, 105_000, 1)
     engine.apply(InstrumentListed(venue="deribit", received=now, definition=moved))
     snapshot = priced(scene, engine)
@@ -613,7 +613,7 @@ def test_without_a_curve_a_number_made_from_a_stale_mid_is_stale() -> None:
     ahead = next(i for i in scene.instruments() if i.name == ATM)
     engine.apply(scene.quote(ahead, forward=math.nan, index=math.nan))
     engine.apply(scene.quote(ahead))
-    engine._families["deribit", "btc_usd"].keeper.refit = lambda changes, now: None  # type: ignore[method-assign]
+    engine._listing.families["deribit", "btc_usd"].keeper.refit = lambda changes, now: None  # type: ignore[method-assign]
     assert priced(scene, engine)[ATM].status is Status.DEGRADED
     scene.clock.advance(12 * SECOND + 1)
     other = next(i for i in scene.instruments() if i.name == "BTC-30D-105000-C")

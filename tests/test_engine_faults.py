@@ -151,7 +151,7 @@ def test_D14_five_thousand_updates_of_one_option_cost_one_inversion(
         solved.append(len(chain.dirty_rows))
         return price_quotes(chain, oldest_ns, wide_iv)
 
-    monkeypatch.setattr("pricer.engine.price_quotes", counting)
+    monkeypatch.setattr("pricer.engine.engine.price_quotes", counting)
     last = scene.quote(each)
     for i in range(5000):
         last = msgspec.structs.replace(last, bid=0.05 + 1e-6 * (i % 100), bid_size=float(i))

@@ -418,11 +418,11 @@ def run(seed: int, *, checked: bool) -> Iterator[tuple[Snapshot, str]]:
 
 
 def assert_empty(engine: Engine) -> None:
-    families = engine._families.values()
+    families = engine._listing.families.values()
     held: list[Sized] = [
-        engine._rows,
-        engine._listed,
-        engine._expiries,
+        engine._listing.rows,
+        engine._listing.listed,
+        engine._listing.expiries,
         *(family.keeper._states for family in families),
     ]
     assert [len(each) for each in held] == [0] * len(held)

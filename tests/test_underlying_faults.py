@@ -283,7 +283,7 @@ def test_N03_a_future_after_its_expiry_is_ignored(scene: Scene) -> None:
     scene.clock.advance(7 * NS_PER_DAY)
     feed(engine, [scene.future(7.0, 100_000.0)])
     assert engine.counters["future_after_expiry"] == 1
-    assert not engine._families["deribit", "btc_usd"].futures
+    assert not engine._listing.families["deribit", "btc_usd"].futures
 
 
 def test_N02_a_year_of_daily_futures_and_options_leaves_nothing_behind() -> None:
@@ -297,7 +297,13 @@ def test_N02_a_year_of_daily_futures_and_options_leaves_nothing_behind() -> None
         engine.price(scene.clock.now())
     scene.clock.advance(NS_PER_DAY)
     engine.price(scene.clock.now())
-    family = engine._families["deribit", "btc_usd"]
-    held = (family.futures, family.witnesses.readings, engine._expiries, engine._rows, engine._listed)
+    family = engine._listing.families["deribit", "btc_usd"]
+    held = (
+        family.futures,
+        family.witnesses.readings,
+        engine._listing.expiries,
+        engine._listing.rows,
+        engine._listing.listed,
+    )
     assert [len(each) for each in held] == [0] * len(held)
     assert scene.clock.now().wall_ns == START.wall_ns + 366 * NS_PER_DAY
