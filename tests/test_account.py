@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pricer.account import MOST_POSITIONS
 from pricer.adapters.events import AccountStatus, AnyEvent, Portfolio, Position
 from pricer.conventions import Reason, Status
 from pricer.engine import Engine
+from pricer.engine.account import MOST_POSITIONS
 from pricer.snapshot import AccountView
 from tests.scene import Scene
 

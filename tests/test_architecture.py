@@ -28,10 +28,7 @@ GATED = (
 BASE = "errors clock conventions"
 MODELS = "columns pricing bsm bachelier displaced digital american position"
 EVENTS = "adapters.events adapters.instruments"
-ENGINE = (
-    "account alarms blocks books chain chain_pricing clock_check divergence engine fitting jump_guard listed_names"
-    " market_state microstructure parity recent_trades snapshot underlying venue_health witnesses"
-)
+ENGINE = "books engine listed_names microstructure recent_trades snapshot"
 CONSUMERS = (
     "book_wishes chainview feedplan hedge_gate mailbox orderflow playback research risk streaming supervisor watchdog"
 )

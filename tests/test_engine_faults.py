@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from pricer.adapters.events import AnyEvent, BookLost, InstrumentChanged, InstrumentListed, VenueMark
-from pricer.chain import ChainSlice
-from pricer.chain_pricing import price_quotes
 from pricer.conventions import Reason, Status
 from pricer.engine import Engine
+from pricer.engine.chain import ChainSlice
+from pricer.engine.chain_pricing import price_quotes
 from pricer.snapshot import Snapshot
 from tests.scene import SECOND, Scene, option
 

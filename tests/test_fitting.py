@@ -11,7 +11,7 @@ from pricer.adapters.events import AnyEvent
 from pricer.clock import Instant
 from pricer.conventions import NS_PER_DAY, Reason, Status, ttm_years
 from pricer.engine import Engine
-from pricer.fitting import EPOCH_NS
+from pricer.engine.fitting import EPOCH_NS
 from pricer.snapshot import Snapshot
 from pricer.surfaces import SviParams, SviSmile, VolSurface, check_butterfly, check_calendar
 from tests.embedded_chain import EmbeddedChain

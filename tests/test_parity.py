@@ -9,11 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from pricer import parity
 from pricer.adapters.events import AnyEvent, InstrumentListed, OptionQuote
 from pricer.adapters.instruments import Instrument
 from pricer.conventions import NS_PER_DAY, Reason, Status, ttm_years
-from pricer.engine import Engine
+from pricer.engine import Engine, parity
 from pricer.errors import NotTradable
 from pricer.kernels.forward import parity_forward
 from pricer.snapshot import Snapshot

@@ -8,7 +8,7 @@ import pytest
 
 from pricer.adapters.events import UnderlyingPrice
 from pricer.conventions import Reason, Status
-from pricer.underlying import ForwardTracker, IndexTracker, PerpetualTracker
+from pricer.engine.underlying import ForwardTracker, IndexTracker, PerpetualTracker
 from tests.scene import SECOND, START
 
 LIMIT, RATIO_LIMIT = 2 * SECOND, 12 * SECOND

@@ -10,11 +10,11 @@ import pytest
 
 from pricer.adapters.events import AnyEvent, ChannelAlarm, DeliveryPrice, VenueClock, VenueState, VolatilityIndex
 from pricer.clock import Instant
-from pricer.clock_check import ClockCheck
 from pricer.conventions import Reason, Status
 from pricer.engine import Engine
+from pricer.engine.clock_check import ClockCheck
+from pricer.engine.venue_health import MOST_CONNECTIONS
 from pricer.snapshot import Snapshot
-from pricer.venue_health import MOST_CONNECTIONS
 from tests.scene import SECOND, START, Scene
 
 ATM = "BTC-30D-100000-C"

@@ -1,7 +1,7 @@
 """The engine: events in, snapshots out.
 
 `engine` prices and publishes, `intake` takes events in, `listing` knows what there is, `scrutiny` doubts what it says;
-`settings` are the limits behind the statuses.
+`settings` are the limits behind the statuses. ARCHITECTURE.md has the other parts by what they are for.
 """
 
 from __future__ import annotations

@@ -16,24 +16,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pricer.account import AccountKeeper
 from pricer.adapters.events import AnyEvent
-from pricer.alarms import Alarms
-from pricer.blocks import Stamp, confirm_block, make_block
-from pricer.chain_pricing import price_model, price_quotes
 from pricer.clock import Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, GreekConvention, Reason, Status, ttm_years
+from pricer.engine.account import AccountKeeper
+from pricer.engine.alarms import Alarms
+from pricer.engine.blocks import Stamp, confirm_block, make_block
+from pricer.engine.chain_pricing import price_model, price_quotes
+from pricer.engine.fitting import SliceChange
 from pricer.engine.intake import Intake
 from pricer.engine.listing import Listing
+from pricer.engine.market_state import FAR_FUTURE, Expiry, Family
 from pricer.engine.scrutiny import Scrutiny
 from pricer.engine.settings import DEFAULT_SETTINGS, EngineSettings
-from pricer.fitting import SliceChange
-from pricer.jump_guard import JumpLimits
-from pricer.market_state import FAR_FUTURE, Expiry, Family, Limits
+from pricer.engine.venue_health import FINE, Verdict
 from pricer.snapshot import SliceBlock, Snapshot, UnderlyingValue
 from pricer.surfaces.slices import SurfaceSlice
 from pricer.surfaces.svi import SviSmile
-from pricer.venue_health import FINE, Verdict
 
 log = logging.getLogger("pricer.engine")
 
@@ -67,16 +66,9 @@ class Engine:
         self.counters: Counter[str] = Counter()
         self._clock = clock or SystemClock()
         self._convention = GreekConvention(dynamics=settings.dynamics)
-        limits = Limits(
-            settings.last_good_ns,
-            settings.surface_half_life,
-            settings.forward_max_age_ns,
-            settings.freeze_move,
-            JumpLimits(settings.jump_floor, settings.jump_sigmas, settings.jump_confirm_ns),
-        )
         alarms = Alarms(log)
         self._account = AccountKeeper(self.counters)
-        self._listing = Listing(limits, self.counters)
+        self._listing = Listing(settings, self.counters)
         self._scrutiny = Scrutiny(self._listing, alarms, settings, self.counters)
         self._handlers = Intake(self._listing, self._account, alarms, settings, self.counters).handlers
         self._version = 0

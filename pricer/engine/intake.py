@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from pricer.account import AccountKeeper
 from pricer.adapters.events import (
     AccountStatus,
     AnyEvent,
@@ -34,12 +33,13 @@ from pricer.adapters.events import (
     VenueState,
     VolatilityIndex,
 )
-from pricer.alarms import Alarms
 from pricer.clock import Instant
 from pricer.conventions import NO_REASON, Reason, Status
+from pricer.engine.account import AccountKeeper
+from pricer.engine.alarms import Alarms
 from pricer.engine.listing import Listing
+from pricer.engine.market_state import Expiry
 from pricer.engine.settings import EngineSettings
-from pricer.market_state import Expiry
 
 # What a lost book says of the quote that came from it.
 BOOK_REASONS = {

@@ -6,10 +6,11 @@ import math
 from collections import Counter
 
 from pricer.adapters.instruments import Instrument, SliceKey
+from pricer.engine.market_state import Expiry, Family, parity_name
+from pricer.engine.settings import EngineSettings
+from pricer.engine.venue_health import VenueWatch
 from pricer.errors import ConfigError
-from pricer.market_state import Expiry, Family, Limits, parity_name
 from pricer.snapshot import SliceDefinition
-from pricer.venue_health import VenueWatch
 
 
 class Listing:
@@ -18,14 +19,14 @@ class Listing:
     `rows` and `listed` are by venue and name: an option is in `listed` at once, and in `rows` with the next `relist`.
     """
 
-    def __init__(self, limits: Limits, counters: Counter[str]) -> None:
+    def __init__(self, settings: EngineSettings, counters: Counter[str]) -> None:
         self.families: dict[tuple[str, str], Family] = {}
         self.expiries: dict[SliceKey, Expiry] = {}
         self.rows: dict[tuple[str, str], tuple[Expiry, int]] = {}
         self.listed: dict[tuple[str, str], Expiry] = {}
         self.venues: dict[str, VenueWatch] = {}
         self.counters = counters
-        self._limits = limits
+        self._settings = settings
 
     def family(self, venue: str, price_index: str) -> Family:
         """What the options on one index share; made when it is first heard of."""
@@ -33,7 +34,7 @@ class Listing:
         if key not in self.families:
             if any(price_index == known for _, known in self.families):
                 raise ConfigError(f"two venues with a price index {price_index!r} need an engine each, not one")
-            self.families[key] = Family(self.venue(venue), price_index, self._limits)
+            self.families[key] = Family(self.venue(venue), price_index, self._settings)
         return self.families[key]
 
     def venue(self, venue: str) -> VenueWatch:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pricer.alarms import Alarms
 from pricer.clock import Instant
 from pricer.conventions import NO_TIME
+from pricer.engine.alarms import Alarms
 from pricer.engine.listing import Listing
+from pricer.engine.market_state import Expiry, Family
 from pricer.engine.settings import EngineSettings
-from pricer.market_state import Expiry, Family
-from pricer.venue_health import in_words
+from pricer.engine.venue_health import in_words
 
 # Prices of underlyings are looked at this often, and at each pricing while one of them is in doubt.
 EXAMINE_EVERY_NS = 50_000_000

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pricer.chain import ASK, BID, IV, MID_IV, ChainSlice
 from pricer.conventions import Dynamics, Reason, Status
+from pricer.engine.chain import ASK, BID, IV, MID_IV, ChainSlice
 from pricer.kernels.chain import model_values, quote_ivs
 from pricer.kernels.rating import rate_model, rate_quotes
 from pricer.snapshot import FIRST_MODEL, FIRST_QUOTE_IV, GREEK_FIELDS, ROW_PAIR, STATUS_PAIRS

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricer.adapters.instruments import SliceKey
-from pricer.chain import ChainSlice
 from pricer.clock import Instant
 from pricer.conventions import NO_TIME, Reason, Status
-from pricer.market_state import FAR_FUTURE, Expiry
+from pricer.engine.chain import ChainSlice
+from pricer.engine.market_state import FAR_FUTURE, Expiry
+from pricer.engine.venue_health import FINE, Verdict
 from pricer.snapshot import ROW_PAIR, SliceBlock, UnderlyingValue
-from pricer.venue_health import FINE, Verdict
 
 # In these even what the venue said last is no longer a fact of now.
 VENUE_GONE = Reason.VENUE_DOWN | Reason.VENUE_MAINTENANCE | Reason.OVERLOADED

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pricer.chain import IV, MARK_IV, ChainSlice
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.conventions import NO_TIME, Status
+from pricer.engine.chain import IV, MARK_IV, ChainSlice
 from pricer.snapshot import FIELD_INDEX, ROW_PAIR, SliceDefinition
 
 # It is looked at so often, and told when it has lasted so long.

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from pricer.adapters.events import DeliveryPrice, UnderlyingPrice
 from pricer.adapters.instruments import Instrument, SliceKey
-from pricer.chain import ChainSlice
 from pricer.clock import Instant
 from pricer.conventions import Reason, Status
-from pricer.divergence import DivergenceWatch
-from pricer.fitting import SurfaceKeeper
-from pricer.jump_guard import JumpGuard, JumpLimits
-from pricer.parity import ParityMonitor, ParityTracker
+from pricer.engine.chain import ChainSlice
+from pricer.engine.divergence import DivergenceWatch
+from pricer.engine.fitting import SurfaceKeeper
+from pricer.engine.jump_guard import JumpGuard, JumpLimits
+from pricer.engine.parity import ParityMonitor, ParityTracker
+from pricer.engine.settings import EngineSettings
+from pricer.engine.underlying import ForwardTracker, IndexTracker, PerpetualTracker, PriceGuard
+from pricer.engine.venue_health import FINE, VenueWatch, Verdict
+from pricer.engine.witnesses import PARITY_ERRORS, Witnesses
 from pricer.snapshot import SliceBlock, UnderlyingValue
-from pricer.underlying import ForwardTracker, IndexTracker, PerpetualTracker, PriceGuard
-from pricer.venue_health import FINE, VenueWatch, Verdict
-from pricer.witnesses import PARITY_ERRORS, Witnesses
 
 FAR_FUTURE = 2**63 - 1
 PERPETUAL = "perpetual"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a family needs of the engine's settings."""
-
-    last_good_ns: int
-    surface_half_life: float
-    forward_max_age_ns: int
-    freeze_move: float
-    jumps: JumpLimits
 
 
 class Family:
@@ -39,11 +28,12 @@ class Family:
 
     MOST_FUTURES = 64
 
-    def __init__(self, watch: VenueWatch, price_index: str, limits: Limits) -> None:
+    def __init__(self, watch: VenueWatch, price_index: str, settings: EngineSettings) -> None:
         self.watch = watch
         self.price_index = price_index
-        self.limits = limits
-        self.keeper = SurfaceKeeper(limits.last_good_ns, limits.surface_half_life)
+        self._settings = settings
+        self._jumps = JumpLimits(settings.jump_floor, settings.jump_sigmas, settings.jump_confirm_ns)
+        self.keeper = SurfaceKeeper(settings.last_good_ns, settings.surface_half_life)
         self.witnesses = Witnesses()
         self.index = IndexTracker(self.guard())
         self.perpetual = PerpetualTracker()
@@ -53,8 +43,8 @@ class Family:
 
     def guard(self, own: str = "") -> PriceGuard:
         """A guard for one more price of this market; `own` names the witness that is this price."""
-        jumps = JumpGuard(self.limits.jumps, self.witnesses, self._volatility, own)
-        return PriceGuard(jumps, self.witnesses, self.limits.freeze_move, self.limits.forward_max_age_ns)
+        jumps = JumpGuard(self._jumps, self.witnesses, self._volatility, own)
+        return PriceGuard(jumps, self.witnesses, self._settings.freeze_move, self._settings.forward_max_age_ns)
 
     def store_perpetual(self, price: UnderlyingPrice) -> None:
         """The perpetual: published, and a witness for the others."""
@@ -71,7 +61,7 @@ class Family:
             tracker = self.futures[expiry_ns] = ForwardTracker(self.guard(name), "future")
         self.witnesses.saw_price(name, price)
         spot = self.index.received
-        fresh = spot is not None and price.received.mono_ns - spot.mono_ns <= self.limits.forward_max_age_ns
+        fresh = spot is not None and price.received.mono_ns - spot.mono_ns <= self._settings.forward_max_age_ns
         tracker.update(price.price, self.index.value if fresh else math.nan, price.exchange_ns, price.received)
         return True
 

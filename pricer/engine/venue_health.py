@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from pricer.adapters.events import FeedStatus, VenueClock, VenueState
 from pricer.clock import NS_PER_SECOND, Instant
-from pricer.clock_check import SUSPECT_NS, ClockCheck
 from pricer.conventions import NO_REASON, Reason, Status
+from pricer.engine.clock_check import SUSPECT_NS, ClockCheck
 from pricer.snapshot import FeedHealth, VenueHealth
 
 LATE_NS = NS_PER_SECOND

@@ -17,9 +17,9 @@ from typing import NamedTuple
 from pricer.adapters.events import UnderlyingPrice
 from pricer.clock import Instant
 from pricer.conventions import NO_REASON, NO_TIME, Reason, Status
-from pricer.jump_guard import Candidate, JumpGuard
+from pricer.engine.jump_guard import Candidate, JumpGuard
+from pricer.engine.witnesses import Reading, Witnesses
 from pricer.snapshot import ParityForward, UnderlyingValue
-from pricer.witnesses import Reading, Witnesses
 
 
 def instant_of(exchange_ns: int | None, received: Instant) -> int:

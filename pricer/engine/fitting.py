@@ -35,9 +35,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pricer.chain import ASK_IV, BID_IV, ChainSlice
 from pricer.clock import Instant
 from pricer.conventions import Reason, Status, ttm_years
+from pricer.engine.chain import ASK_IV, BID_IV, ChainSlice
 from pricer.snapshot import FIELD_INDEX
 from pricer.surfaces.black import normal_density
 from pricer.surfaces.quotes import HIGH, LOW, K, SliceQuotes

@@ -15,13 +15,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from pricer.chain import ASK, BID, ChainSlice
 from pricer.clock import Instant
 from pricer.conventions import NO_TIME, Reason, Status
+from pricer.engine.chain import ASK, BID, ChainSlice
+from pricer.engine.underlying import NO_CHECK, ParityCheck
 from pricer.kernels.forward import FORWARD_FIELDS, SCRATCH_ROWS, parity_forward
 from pricer.kernels.status import OK
 from pricer.snapshot import FIELD_INDEX, ParityForward, SliceDefinition, UnderlyingValue
-from pricer.underlying import NO_CHECK, ParityCheck
 
 # Premiums are undiscounted wherever the engine prices; coin-settled ones have no discount to begin with.
 DISCOUNT = 1.0

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from pricer.clock import Instant
 from pricer.conventions import NS_PER_YEAR
-from pricer.witnesses import Marks, Witnesses
+from pricer.engine.witnesses import Marks, Witnesses
 
 TICKS = 3
 CONTRADICTED = 5
