@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pricer.config import Settings
-from pricer.launch import Seldom, live_stream
+from pricer.launch import live_stream
+from pricer.logs import Seldom
 from pricer.sidecar.alerts import runner  # noqa: F401 - it sets the level of its logger
 
 

@@ -92,7 +92,7 @@ def test_Z05_tokens_are_starred_out_of_lines(text: str) -> None:
 
 
 def test_Z06_the_programs_own_log_writes_such_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    from pricer.launch import logging_beside
+    from pricer.logs import logging_beside
 
     for screen in (False, True):  # with a screen they wait until it has gone
         with logging_beside(screen):

@@ -27,6 +27,7 @@ def run(
     import asyncio
 
     from pricer import launch
+    from pricer.logs import logging_beside
     from pricer.terminal import Selection
 
     started = time.perf_counter()
@@ -36,7 +37,7 @@ def run(
     console = new_console()
     screen = console.is_terminal and not headless
     plan = launch.Plan(settings, console, screen, Selection(), duration, started, chaos, reread=reread)
-    with launch.logging_beside(screen):
+    with logging_beside(screen):
         asyncio.run(start(launch, plan))
 
 

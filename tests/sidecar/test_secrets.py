@@ -20,8 +20,7 @@ from websockets.exceptions import InvalidStatus
 
 from pricer.config import Settings
 from pricer.errors import ConfigError
-from pricer.launch import logging_beside
-from pricer.logs import OneLine
+from pricer.logs import OneLine, logging_beside
 from pricer.sidecar.auth import Scopes, Token, digest_of
 from tests.data import CHECKOUT
 from tests.sidecar.certificates import make

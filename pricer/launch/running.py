@@ -1,0 +1,109 @@
+"""`demo` and `serve`: the live pricer and the sidecar in one process, the embedded market beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pricer
+from pricer.adapters.deribit import Credentials
+from pricer.config import Settings
+from pricer.launch.plan import Plan, stop_on_signals, until_stopped
+from pricer.launch.showing import show
+from pricer.launch.warming import compile_unless
+from pricer.streaming import LiveStream
+from pricer.supervisor import Supervisor
+
+
+async def demo(plan: Plan, seed: int) -> None:
+    """The embedded market, the pricer and the sidecar, until stopped."""
+    from pricer.embedded import market_process
+    from pricer.sidecar.listener import bind, release
+
+    with stop_on_signals(plan.settings.server.exit_s) as stop:
+        listener = bind(plan.settings.server)  # a port in use is told before anything is compiled
+        try:
+            await compile_unless(stop, plan.console)
+            if stop.is_set():
+                return
+
+            def announce(text: str) -> None:
+                plan.news.tell(plan.console, text)
+
+            async with market_process(plan.settings.feed.venue, seed, plan.chaos, announce) as market:
+                under = "" if plan.chaos is None else f", under faults of seed {plan.chaos}"
+                told = f"embedded market at {market.url} (process {market.pid}, seed {seed}{under})"
+                plan.console.print(told, style="dim")
+                await _price_and_serve(plan, listener, market.url, stop, market.watching, trades=True)
+        finally:
+            listener.close()
+            release(plan.settings.server)
+
+
+async def serve(plan: Plan) -> None:
+    """The pricer and the sidecar on a venue, until stopped."""
+    from pricer.sidecar.listener import bind, release
+
+    with stop_on_signals(plan.settings.server.exit_s) as stop:
+        listener = bind(plan.settings.server)
+        try:
+            await compile_unless(stop, plan.console)
+            if not stop.is_set():
+                feed = plan.settings.feed
+                await _price_and_serve(plan, listener, feed.url, stop, credentials=feed.credentials())
+        finally:
+            listener.close()
+            release(plan.settings.server)
+
+
+def live_stream(
+    settings: Settings, url: str | None, credentials: Credentials | None = None, *, trades: bool = False
+) -> LiveStream:
+    """`pricer.live` as the settings say, at `url`; the account's key is used where it is given, not where it is set.
+
+    `trades` is for settings that do not say.
+    """
+    feed = settings.feed
+    return pricer.live(
+        feed.venue,
+        feed.underlyings,
+        url,
+        engine=settings.engine_settings(),
+        transport=feed.transport,
+        ca_file=feed.ca_file,
+        proxy=feed.proxy,
+        compression=feed.compression,
+        connections=feed.connections,
+        strikes=feed.strikes,
+        expiries=feed.expiries,
+        credentials=credentials,
+        trades=trades if feed.trades is None else feed.trades,
+        books_on_demand=feed.books_on_demand,
+    )
+
+
+async def _price_and_serve(
+    plan: Plan,
+    listener: socket.socket,
+    url: str | None,
+    stop: asyncio.Event,
+    *others: asyncio.Task[None],
+    credentials: Credentials | None = None,
+    trades: bool = False,
+) -> None:
+    from pricer.sidecar import app as sidecar
+
+    stream = Supervisor(lambda: live_stream(plan.settings, url, credentials, trades=trades))
+    address = sidecar.address_of(listener, secure=plan.settings.server.tls_cert is not None)
+    async with stream:
+        running = sidecar.serve(stream, plan.settings, listener, reread=plan.reread)
+        serving = asyncio.create_task(running, name="sidecar")
+        showing = asyncio.create_task(show(plan, stream, address, stop), name="show")
+        try:
+            await until_stopped(plan, stop, serving, showing, *others)
+        finally:
+            stop.set()
+            for task in (serving, showing):
+                task.cancel()
+            await asyncio.wait({serving, showing})
+    plan.console.print(f"stopped; {stream.stats['snapshots']:,} snapshots published")
