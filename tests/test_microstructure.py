@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricer import microstructure
 from pricer.adapters.events import BookDepth, BookLost, InstrumentExpired, Trade
 from pricer.clock import NS_PER_SECOND, Instant
-from pricer.microstructure import Microstructure, depth_in_vega, imbalance, microprice, order_flow
+from pricer.microstructure import Microstructure, depth_in_vega, imbalance, microprice, order_flow, tracker
 
 Levels = tuple[tuple[float, float], ...]
 START = Instant(1_700_000_000 * NS_PER_SECOND, 0)
@@ -216,8 +215,8 @@ def test_D09_a_bust_takes_its_trade_out_whenever_it_comes() -> None:
 
 
 def test_I6_everything_that_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(microstructure, "MOST_ENTRIES", 10)
-    monkeypatch.setattr(microstructure, "MOST_IDS", 30)
+    monkeypatch.setattr(tracker, "MOST_ENTRIES", 10)
+    monkeypatch.setattr(tracker, "MOST_IDS", 30)
     micro = Microstructure(most=2)
     for i in range(100):
         micro.apply(trade(str(i)))
