@@ -215,13 +215,12 @@ class DeribitBooks:
         book = self._set.book(name)
         if book is not None and book.in_sync:
             events.append(BookLost(venue=VENUE, received=now, instrument=name, reason="unsubscribed"))
-        self.drop((name,))
+        self.drop(name)
 
-    def drop(self, names: Iterable[str]) -> None:
-        """These instruments have ended."""
-        for name in names:
-            self._set.drop(name)
-            self._rejected.discard(name)
+    def drop(self, name: str) -> None:
+        """The instrument has ended."""
+        self._set.drop(name)
+        self._rejected.discard(name)
 
     def ended(self, now: Instant) -> list[AnyEvent]:
         """The session is over."""
