@@ -21,7 +21,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pricer.adapters.book import BookUpdate, Level, OrderBook, Side, unnumbered
+from pricer.adapters.book import OrderBook
+from pricer.adapters.levels import Level, Side
+from pricer.adapters.sequences import BookUpdate, unnumbered
 
 DEPTH = 10
 ROUNDS = 5

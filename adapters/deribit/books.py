@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from pricer.adapters.book import BookUpdate, OrderBook, change_id_chain, whole_pictures
+from pricer.adapters.book import OrderBook
 from pricer.adapters.bookset import DEFAULT_LIMITS, Asked, BookLimits, BookSet
 from pricer.adapters.deribit.channels import Interval
 from pricer.adapters.deribit.instruments import VENUE, is_option
 from pricer.adapters.events import AnyEvent, BookLost, OptionQuote, UnderlyingPrice
+from pricer.adapters.sequences import BookUpdate, change_id_chain, whole_pictures
 from pricer.adapters.wire import DECODE_ERRORS, Sequence64
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import ConfigError
