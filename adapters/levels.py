@@ -25,11 +25,12 @@ class Side:
     So the best levels are a slice, and a change near them moves little.
     """
 
-    __slots__ = ("_depth", "_floor", "_levels", "_sign", "_top", "keys")
+    __slots__ = ("_depth", "_floor", "_levels", "_shown", "_sign", "_top", "keys")
 
     def __init__(self, sign: float, depth: int) -> None:
         self._sign = sign
         self._depth = depth
+        self._shown = slice(None, -depth - 1, -1)
         self.keys: list[float] = []
         self._levels: list[Level] = []
         self._top: tuple[Level, ...] | None = ()
@@ -84,9 +85,9 @@ class Side:
     def top(self) -> tuple[Level, ...]:
         """The best levels, best first: the same tuple until one of them changes."""
         if self._top is None:
-            self._top = tuple(self._levels[: -self._depth - 1 : -1])
+            self._top = top = tuple(self._levels[self._shown])
             # While fewer levels exist than are asked for, every change shows.
-            self._floor = self.keys[-self._depth] if len(self.keys) >= self._depth else _LOWEST
+            self._floor = self.keys[-self._depth] if len(top) == self._depth else _LOWEST
         return self._top
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -23,6 +24,8 @@ PREFIX = "book."
 # Levels a side of a book that somebody asks to see.
 ON_DEMAND_DEPTH = 20
 GROUPED_DEPTHS = (1, 10, 20)
+# Of so many channels it is remembered what they are about: some times all of the venue's books.
+MOST_CHANNELS = 20_000
 
 # Checked by the decoder. What is no price makes a message unreadable, and so missed; a size may be anything.
 Price = Annotated[float, msgspec.Meta(gt=0.0)]
@@ -112,6 +115,7 @@ _decode_change = msgspec.json.Decoder(_Change).decode
 _decode_picture = msgspec.json.Decoder(_Picture).decode
 
 
+@lru_cache(MOST_CHANNELS)  # each book has some thousand messages an hour
 def book_subject(channel: str) -> tuple[str, bool]:
     """Which instrument a book channel is about, and whether it is grouped.
 
