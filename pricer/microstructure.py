@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from pricer.adapters.events import AnyEvent, BookDepth, BookLost, InstrumentExpired, Trade
 from pricer.clock import NS_PER_SECOND, Instant
+from pricer.remembered import Remembered
 
 NAN = math.nan
 
@@ -203,7 +204,7 @@ class Microstructure:
         self._all_trades = all_trades
         self._most = most
         self._tracks: dict[tuple[str, str], _Track] = {}
-        self._ids: dict[tuple[str, str, str], None] = {}
+        self._ids = Remembered[tuple[str, str, str]](MOST_IDS)
         # "duplicate_trade", "late_trade", "busted_trade", "left_out_trade", "too_many_instruments", "window_full"
         self.counters: Counter[str] = Counter()
 
@@ -322,13 +323,7 @@ class Microstructure:
         self._expire(track, trade.received.mono_ns)  # also where nobody ever asks
 
     def _seen(self, trade: Trade) -> bool:
-        key = (trade.venue, trade.instrument, trade.trade_id)
-        if key in self._ids:
-            return True
-        if len(self._ids) >= MOST_IDS:
-            del self._ids[next(iter(self._ids))]
-        self._ids[key] = None
-        return False
+        return not self._ids.add((trade.venue, trade.instrument, trade.trade_id))
 
     def _is_late(self, track: _Track, trade: Trade) -> bool:
         """Older than one told before: by the venue's count where it counts, else by its time."""
