@@ -33,6 +33,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from pricer.addresses import is_loopback
 from pricer.conventions import Dynamics
 from pricer.errors import ConfigError
 
@@ -424,18 +425,6 @@ class Settings(BaseSettings):
             surface_half_life=limits.surface_half_life,
             dynamics=limits.dynamics,
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Can only this machine reach a server on `host`?
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:

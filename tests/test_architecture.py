@@ -25,7 +25,7 @@ GATED = (
     " threading time urllib.request"
 )
 
-BASE = "errors clock conventions remembered"
+BASE = "errors clock conventions addresses remembered"
 MODELS = "columns pricing bsm bachelier displaced digital american position"
 EVENTS = "adapters.events adapters.instruments"
 ENGINE = (
@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 
 TABLE = (
-    Row("errors conventions expiries remembered"),
+    Row("errors conventions expiries addresses remembered"),
     Row("clock", others="time"),
     # The rating kernels write the bits of Status and Reason.
     Row("kernels", ours="errors conventions", others="numpy numba"),
