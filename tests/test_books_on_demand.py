@@ -11,7 +11,8 @@ import pytest
 import pricer
 from pricer.adapters.deribit import Deribit
 from pricer.adapters.events import BookLost
-from pricer.adapters.recording import Wish, open_recording
+from pricer.adapters.recording import open_recording
+from pricer.adapters.records import Wish
 from pricer.conventions import Status
 from pricer.errors import ConfigError
 from pricer.simulator.venues.deribit import DeribitServer

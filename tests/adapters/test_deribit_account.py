@@ -24,7 +24,8 @@ from pricer.adapters.events import (
     Position,
     SubscriptionRejected,
 )
-from pricer.adapters.recording import Frame, RecordingWriter, open_recording
+from pricer.adapters.recording import RecordingWriter, open_recording
+from pricer.adapters.records import Frame
 from pricer.clock import NS_PER_SECOND
 from pricer.errors import ConfigError
 from tests.adapters.deribit_frames import NOW, encoded, fixture, frame

@@ -19,7 +19,8 @@ from pricer.adapters.events import AnyEvent, BookDepth, FeedStatus, Trade, Under
 from pricer.adapters.feed import Feed
 from pricer.adapters.fleet import Fleet
 from pricer.adapters.limits import FeedLimits
-from pricer.adapters.recording import RecordingWriter, Reenactment, open_recording
+from pricer.adapters.recording import RecordingWriter, open_recording
+from pricer.adapters.reenactment import Reenactment
 from pricer.adapters.relay import Overlap, Relay
 from pricer.adapters.transport import ConnectionLost
 from pricer.clock import NS_PER_SECOND, Instant
