@@ -63,7 +63,7 @@ TABLE = (
     Row("adapters", ours=BASE, others="msgspec numpy"),
     Row("adapters.book", ours=f"adapters {BASE}", others="msgspec numpy numba"),
     # The only ones that wait: a feed's own tasks and timers, and the jitter of its attempts.
-    Row("adapters.feed adapters.fleet", ours=f"adapters {BASE}", others="asyncio random"),
+    Row("adapters.feed adapters.line adapters.fleet", ours=f"adapters {BASE}", others="asyncio random"),
     Row("adapters.backoff", ours=f"adapters {BASE}", others="random"),
     Row("adapters.connects", ours=f"adapters {BASE}", others="asyncio"),
     # The way out, for every library alike: addresses (the system's resolver blocks, so in threads), proxies and TLS.
