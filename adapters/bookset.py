@@ -23,8 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from pricer.adapters.book import BookUpdate, OrderBook, Outcome
+from pricer.adapters.book import Condition, OrderBook, Outcome
 from pricer.adapters.events import AnyEvent, BookDepth, BookLost, LossReason
+from pricer.adapters.sequences import BookUpdate
 from pricer.clock import NS_PER_SECOND, Instant
 
 MS = NS_PER_SECOND // 1000
@@ -231,7 +232,8 @@ class BookSet:
     def _tell(self, name: str, entry: _Entry, now: Instant, events: list[AnyEvent], *, resumed: bool) -> bool:
         book = entry.book
         bids, asks = book.bids(), book.asks()
-        state = book.condition
+        # Asked of the book only where it may be otherwise.
+        state: Condition = "open" if not bids or not asks or bids[0][0] < asks[0][0] else book.condition
         events.append(
             BookDepth(
                 venue=self._venue,
@@ -253,7 +255,7 @@ class BookSet:
             entry.crossed_ns = None if state == "open" else now.mono_ns + self._limits.crossed_ns
             pending = True
         best = (bids[0][0] if bids else math.nan, asks[0][0] if asks else math.nan)
-        moved = not _same(best, entry.best)
+        moved = best != entry.best and not _same(best, entry.best)
         if moved:
             entry.best = best
         if pending:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
 from typing import Literal
 
-from pricer.adapters.book import TextLevel, Texts
+from pricer.adapters.book import Texts
+from pricer.adapters.levels import TextLevel
 
 Formula = Callable[[Sequence[TextLevel], Sequence[TextLevel]], int]
 Alarm = Literal["checksum_mismatch", "checksum_removed"]

@@ -7,11 +7,18 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from pricer.adapters.wire import DECODE_ERRORS, Note, decode_object, not_negative, noted, number, text_or_none
+from pricer.adapters.wire import (
+    DECODE_ERRORS,
+    Note,
+    decode_items,
+    decode_object,
+    not_negative,
+    noted,
+    number,
+    text_or_none,
+)
 
 S = TypeVar("S", bound=msgspec.Struct)
-
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def flag_or_none(value: object) -> bool | None:
@@ -61,7 +68,7 @@ class Fields(Generic[S]):
         except DECODE_ERRORS:
             pass
         try:
-            items = _decode_items(raw)
+            items = decode_items(raw)
         except DECODE_ERRORS:
             return None
         return [self.read(item, note) for item in items]

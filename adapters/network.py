@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import ipaddress
 import socket
 import ssl
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pricer.adapters.limits import FeedLimits
 from pricer.adapters.resolver import Address, Resolver
 from pricer.adapters.transport import ConnectionLost
+from pricer.addresses import is_loopback
 from pricer.errors import ConfigError
 
 # A proxy's answer to CONNECT is a few lines.
@@ -37,10 +37,7 @@ class Target(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         """Whether a proxy could not reach it in any case."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
 
 def target_of(url: str) -> Target:
@@ -135,6 +132,21 @@ class Network:
     def proxy_for(self, target: Target) -> Proxy | None:
         """The proxy that leads there."""
         return proxy_from_environment(target) if self._from_environment else self._proxy
+
+    async def socket_for(self, url: str, *, context: str) -> tuple[socket.socket, dict[str, Any]]:
+        """Where both libraries begin: a connected socket, and for wss what TLS on it is to be, in asyncio's words.
+
+        `context` is the library's word for the context.
+        """
+        target = target_of(url)
+        tls: dict[str, Any] = {}
+        if target.secure:
+            tls = {
+                context: self.tls(),
+                "ssl_handshake_timeout": self.limits.open_timeout_s,
+                "ssl_shutdown_timeout": self.limits.close_timeout_s,
+            }
+        return await self.dial(target), tls
 
     async def dial(self, target: Target) -> socket.socket:
         """A connected socket on which the venue hears us, in bounded time; `ConnectionLost` where there is none."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pricer.adapters.inflate import EXTENSION, OFFER, Inflater
 from pricer.adapters.limits import FeedLimits
-from pricer.adapters.network import Network, target_of
+from pricer.adapters.network import Network
 from pricer.adapters.transport import Connection, ConnectionLost, closed_by_peer, closed_by_us, refused_upgrade
 from pricer.adapters.websockets_transport import ended_without_goodbye, not_secured
 from pricer.errors import ConfigError
@@ -45,15 +45,7 @@ class PicowsTransport:
         self._compression = compression
 
     async def connect(self, url: str) -> Connection:
-        target = target_of(url)
-        tls: dict[str, Any] = {}
-        if target.secure:
-            tls = {
-                "ssl_context": self._network.tls(),
-                "ssl_handshake_timeout": self._limits.open_timeout_s,
-                "ssl_shutdown_timeout": self._limits.close_timeout_s,
-            }
-        plain = await self._network.dial(target)
+        plain, tls = await self._network.socket_for(url, context="ssl_context")
         made = _PicowsConnection(self._picows, self._limits)
         try:
             await self._picows.ws_connect(

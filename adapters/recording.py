@@ -1,4 +1,4 @@
-"""Raw frames with their receive instants, to file and back; and the recordings of others.
+"""Raw frames with their receive instants, to file and back.
 
 Our own format is append-only and needs no footer, so that a killed process loses what was not yet flushed and no more:
 
@@ -10,29 +10,33 @@ Version 1, before a feed could have two connections, had no `connection`; it is 
 
 A reader stops at a damaged tail and says so in `notes`. Damage in the middle is reported as a `Gap`; reading goes on
 at the next record whose checksum holds. `Reenactment` repeats the live run, since the records are the feed's own calls.
-
-Foreign: cryptofeed's lines, `unixtime: {json}` with `<->` for a connection and `<-` for what was sent, and the REST
-answers in a file beside it (`DERIBIT.0` for `DERIBIT.ws.1.0`), which are given as frames.
 """
 
 from __future__ import annotations
 
-import gzip
-import heapq
 import mmap
-import re
 import struct
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Protocol, Self, cast
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from pricer.adapters.adapter import Adapter
-from pricer.adapters.events import AnyEvent
-from pricer.adapters.relay import Relay
+from pricer.adapters.cryptofeed import CryptofeedRecording
+from pricer.adapters.records import (
+    Closed,
+    Connecting,
+    Frame,
+    Gap,
+    Opened,
+    PriceMark,
+    Record,
+    Recording,
+    Timer,
+    Wish,
+)
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import RecordingError
 
@@ -45,124 +49,6 @@ INNER_SYNC = b"\xf5\x9aIR"
 # Four times the largest frame a feed takes; a longer one is damage that looks like a length.
 LONGEST_PAYLOAD = 32 * 2**20
 BLOCK_BYTES = 256 * 2**10
-
-
-# Records
-
-
-class Connecting(NamedTuple):
-    """An attempt to connect began. `connection` is the number of the line, here as below."""
-
-    instant: Instant
-    connection: int = 0
-
-
-class Opened(NamedTuple):
-    """A connection stands."""
-
-    instant: Instant
-    connection: int = 0
-
-
-class Frame(NamedTuple):
-    """A frame as it came."""
-
-    data: bytes
-    instant: Instant
-    connection: int = 0
-
-
-class Timer(NamedTuple):
-    """`on_time` was called between two frames."""
-
-    instant: Instant
-    connection: int = 0
-
-
-class Wish(NamedTuple):
-    """These books were wanted on demand from here on. What is asked for follows from it, and so do the replies."""
-
-    names: tuple[str, ...]
-    instant: Instant
-    connection: int = 0
-
-
-class PriceMark(NamedTuple):
-    """The engine priced here."""
-
-    instant: Instant
-
-
-class Closed(NamedTuple):
-    """The connection is gone, or could not be made."""
-
-    instant: Instant
-    reason: str
-    connection: int = 0
-
-
-class Gap(NamedTuple):
-    """`length` bytes at `offset` are damaged; what they held is lost."""
-
-    offset: int
-    length: int
-
-
-Record = Connecting | Opened | Frame | Timer | Wish | PriceMark | Closed | Gap
-
-
-class Reenactment:
-    """A feed's part, played from its records: the same calls, the same events; what would be sent is dropped.
-
-    `adapter_of(lane)` makes an adapter set up as those of that lane were; there is one lane, 0, unless the recording's
-    meta says otherwise ("lanes").
-    """
-
-    def __init__(self, adapter_of: Callable[[int], Adapter], lanes: int = 1) -> None:
-        self._relays = [Relay(lambda lane=lane: adapter_of(lane)) for lane in range(lanes)]  # type: ignore[misc]
-
-    def apply(self, record: Record) -> list[AnyEvent]:
-        """The events of one record."""
-        if isinstance(record, PriceMark | Gap):
-            return []
-        number = record.connection
-        relay = self._relays[number % len(self._relays)]
-        relay.adapter(number)  # a recording may begin, or go on after damage, in the middle of a connection
-        match record:
-            case Frame(data, instant):
-                events = relay.frame(number, data, instant)
-            case Timer(instant):
-                events = relay.timer(number, instant)
-            case Connecting(instant):
-                return relay.connecting(number, instant)
-            case Opened(instant):
-                relay.opened(number, instant)
-                events = []
-            case Wish(names, instant):
-                relay.wish(number, names, instant)
-                events = []
-            case Closed(instant, reason):
-                return relay.closed(number, instant, reason)
-        adapter = relay.adapter(number)
-        while adapter.to_send(instant):
-            pass
-        return events
-
-
-def apply_record(adapter: Adapter, record: Record) -> list[AnyEvent]:
-    """The events of one record, for one adapter on one connection."""
-    return Reenactment(lambda lane: adapter).apply(record)
-
-
-class Recording(Protocol):
-    """A recording on disk. Each iteration reads it from the start; `notes` says what was wrong with it so far."""
-
-    path: Path
-    # What the recorder wrote down: "venue" at least, where it is known.
-    meta: Mapping[str, Any]
-    notes: list[str]
-
-    def __iter__(self) -> Iterator[Record]: ...
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -180,10 +66,8 @@ def open_recording(path: str | Path) -> Recording:
         if version not in _BODIES:
             raise RecordingError(f"{path}: offset {len(MAGIC)}: version {version:02x}, not {VERSION:02x}")
         return _OwnRecording(path, _BODIES[version])
-    return _CryptofeedRecording(path)
+    return CryptofeedRecording(path)
 
-
-# Our own format
 
 _META, _FRAME, _PRICE_MARK, _OPENED, _CLOSED, _TIMER, _BLOCK, _CONNECTING, _WISH = range(9)
 _HEAD = struct.Struct("<4sII")  # sync, length of the payload, crc
@@ -431,79 +315,3 @@ def _zstandard() -> Any:
     except ImportError as error:
         raise RecordingError("compressed recordings need zstandard: pip install 'volstream[record]'") from error
     return zstandard
-
-
-# cryptofeed's lines
-
-_RECEIVED = re.compile(rb"(\d+)(?:\.(\d+))?: (.*)", re.DOTALL)
-_SENT = re.compile(rb"\S+ <- \d+(?:\.\d+)?: .*", re.DOTALL)
-_CONNECTED = re.compile(rb"\S+ <-> (\d+)(?:\.(\d+))?")
-_ANSWERED = re.compile(rb"\S+ -> (\d+)(?:\.(\d+))?: (.*)", re.DOTALL)
-_CONFIGURED = re.compile(rb"configuration: .*", re.DOTALL)
-_WS_FILE = re.compile(r"(.+)\.ws\.\d+\.(\d+)(?:\.gz)?")
-
-
-class _CryptofeedRecording:
-    """Their clock is the wall clock alone, so it stands for both."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.notes: list[str] = []
-        self.meta: Mapping[str, Any] = {"venue": path.name.partition(".")[0].lower()}
-        for number, line in _lines(path):
-            if _record_in(line, path, number) is not None:
-                break
-        else:
-            raise RecordingError(f"{path}: neither a volstream recording nor lines of cryptofeed")
-
-    def __iter__(self) -> Iterator[Record]:
-        self.notes.clear()
-        rest = _beside(self.path)
-        files = [self.path] if rest is None else [rest, self.path]
-        yield from heapq.merge(*map(_records_of, files), key=lambda record: record.instant)
-
-
-def _records_of(path: Path) -> Iterator[Frame | Opened]:
-    for number, line in _lines(path):
-        record = _record_in(line, path, number)
-        if record is not None:
-            yield record
-
-
-def _record_in(line: bytes, path: Path, number: int) -> Frame | Opened | None:
-    """What a line says; None for what is of no use to a replay."""
-    if (match := _RECEIVED.fullmatch(line) or _ANSWERED.fullmatch(line)) is not None:
-        return Frame(match[3], _instant(match[1], match[2]))
-    if (match := _CONNECTED.fullmatch(line)) is not None:
-        return Opened(_instant(match[1], match[2]))
-    if not line or _SENT.fullmatch(line) or _CONFIGURED.fullmatch(line):
-        return None
-    raise RecordingError(f"{path}: line {number}: not a line of cryptofeed: {line[:60]!r}")
-
-
-def _instant(seconds: bytes, fraction: bytes | None) -> Instant:
-    """Exactly: a float would lose the last digits."""
-    wall_ns = int(seconds) * NS_PER_SECOND + int((fraction or b"0").ljust(9, b"0")[:9])
-    return Instant(wall_ns, wall_ns)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file, gzipped or not, numbered from 1, without their ends."""
-    try:
-        with path.open("rb") as plain:
-            gzipped = plain.read(2) == b"\x1f\x8b"
-            plain.seek(0)
-            file = cast(IO[bytes], gzip.GzipFile(fileobj=plain)) if gzipped else plain
-            for number, line in enumerate(file, start=1):
-                yield number, line.rstrip(b"\r\n")
-    except (OSError, EOFError, zlib.error) as error:
-        raise RecordingError(f"{path}: {error}") from error
-
-
-def _beside(path: Path) -> Path | None:
-    """The REST answers that belong to `path`, if they are there."""
-    match = _WS_FILE.fullmatch(path.name)
-    if match is None:
-        return None
-    plain = path.with_name(f"{match[1]}.{match[2]}")
-    return next((each for each in (plain, plain.with_name(plain.name + ".gz")) if each.exists()), None)

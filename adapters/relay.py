@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection
 from pricer.adapters.adapter import Adapter, BooksOnDemand, take_frame
 from pricer.adapters.events import AnyEvent, BookDepth, FeedStatus, Trade
 from pricer.clock import NS_PER_SECOND, Instant
+from pricer.remembered import Remembered
 
 ROTATED = "rotated"
 # Longer than the two connections of one venue are apart.
@@ -29,7 +30,7 @@ class Overlap:
     """What has gone out already while two connections bring the same."""
 
     def __init__(self) -> None:
-        self._trades: dict[tuple[str, str], None] = {}
+        self._trades = Remembered[tuple[str, str]](MOST_REMEMBERED)
         self._books: dict[str, int] = {}
         self.dropped = 0
 
@@ -41,13 +42,8 @@ class Overlap:
 
     def _is_fresh(self, event: AnyEvent) -> bool:
         if isinstance(event, Trade):
-            key = (event.instrument, event.trade_id)
-            if key in self._trades:
-                return False
-            self._trades[key] = None
-            if len(self._trades) > MOST_REMEMBERED:
-                del self._trades[next(iter(self._trades))]
-        elif isinstance(event, BookDepth) and event.sequence:
+            return self._trades.add((event.instrument, event.trade_id))
+        if isinstance(event, BookDepth) and event.sequence:
             if event.sequence < self._books.get(event.instrument, 0):
                 return False
             if event.instrument in self._books or len(self._books) < MOST_REMEMBERED:

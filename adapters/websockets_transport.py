@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.protocol import State
 
 from pricer.adapters.limits import FeedLimits
-from pricer.adapters.network import Network, target_of
+from pricer.adapters.network import Network
 from pricer.adapters.transport import Connection, ConnectionLost, closed_by_peer, closed_by_us, refused_upgrade
 
 # The library writes each frame to its log at the level DEBUG, logins included: never, whatever the others' level is.
@@ -37,15 +37,7 @@ class WebSocketTransport:
         self._compression = compression
 
     async def connect(self, url: str) -> Connection:
-        target = target_of(url)
-        tls: dict[str, Any] = {}
-        if target.secure:
-            tls = {
-                "ssl": self._network.tls(),
-                "ssl_handshake_timeout": self._limits.open_timeout_s,
-                "ssl_shutdown_timeout": self._limits.close_timeout_s,
-            }
-        plain = await self._network.dial(target)
+        plain, tls = await self._network.socket_for(url, context="ssl")
         try:
             made = await self._upgraded(url, plain, tls)
         except (OSError, InvalidHandshake, EOFError) as error:

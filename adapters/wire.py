@@ -28,6 +28,10 @@ DECODE_ERRORS = (msgspec.DecodeError, RecursionError, UnicodeError)
 _decode_loosely = msgspec.json.Decoder(float_hook=float).decode
 
 
+# The items of an array, each still to be read: one that is odd costs none of the others.
+decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
 def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any] | None:
     """A JSON object without its types, or None for anything else."""
     try:

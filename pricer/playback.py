@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pricer.adapters import ADAPTERS
-from pricer.adapters.recording import Frame, Gap, PriceMark, Recording, Reenactment, open_recording
+from pricer.adapters.recording import open_recording
+from pricer.adapters.records import Frame, Gap, PriceMark, Recording
+from pricer.adapters.reenactment import Reenactment
 from pricer.clock import ManualClock
 from pricer.conventions import Reason
 from pricer.engine import DEFAULT_SETTINGS, Engine, EngineSettings

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from pricer.adapters.book import BookUpdate
+from pricer.adapters.sequences import BookUpdate
 
 Levels = tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]
 

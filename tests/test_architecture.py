@@ -25,7 +25,7 @@ GATED = (
     " threading time urllib.request"
 )
 
-BASE = "errors clock conventions"
+BASE = "errors clock conventions addresses remembered"
 MODELS = "columns pricing bsm bachelier displaced digital american position"
 EVENTS = "adapters.events adapters.instruments"
 ENGINE = "books engine listed_names microstructure recent_trades snapshot"
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 TABLE = (
-    Row("errors conventions expiries"),
+    Row("errors conventions expiries addresses remembered"),
     Row("clock", others="time"),
     # The rating kernels write the bits of Status and Reason.
     Row("kernels", ours="errors conventions", others="numpy numba"),
@@ -60,7 +60,7 @@ TABLE = (
     Row("adapters", ours=BASE, others="msgspec numpy"),
     Row("adapters.book", ours=f"adapters {BASE}", others="msgspec numpy numba"),
     # The only ones that wait: a feed's own tasks and timers, and the jitter of its attempts.
-    Row("adapters.feed adapters.fleet", ours=f"adapters {BASE}", others="asyncio random"),
+    Row("adapters.feed adapters.line adapters.fleet", ours=f"adapters {BASE}", others="asyncio random"),
     Row("adapters.backoff", ours=f"adapters {BASE}", others="random"),
     Row("adapters.connects", ours=f"adapters {BASE}", others="asyncio"),
     # The way out, for every library alike: addresses (the system's resolver blocks, so in threads), proxies and TLS.

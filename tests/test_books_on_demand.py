@@ -11,7 +11,8 @@ import pytest
 import pricer
 from pricer.adapters.deribit import Deribit
 from pricer.adapters.events import BookLost
-from pricer.adapters.recording import Wish, open_recording
+from pricer.adapters.recording import open_recording
+from pricer.adapters.records import Wish
 from pricer.conventions import Status
 from pricer.errors import ConfigError
 from pricer.simulator.venues.deribit import DeribitServer
@@ -107,11 +108,11 @@ def test_an_unwanted_book_must_not_pass_for_the_present_one(venue: Venue) -> Non
 
 
 def test_quotes_are_held_against_books_only_while_there_is_one(venue: Venue) -> None:
-    plain = venue.adapter._ticker
+    plain = venue.adapter._arrivals._ticker
     want(venue, NAME)
-    assert venue.adapter._ticker is not plain
+    assert venue.adapter._arrivals._ticker is not plain
     want(venue)
-    assert venue.adapter._ticker == plain
+    assert venue.adapter._arrivals._ticker == plain
 
 
 async def book_of(stream: pricer.LiveStream, name: str) -> Any:

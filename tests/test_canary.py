@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 import pricer
-from pricer.adapters.recording import Frame, open_recording
+from pricer.adapters.recording import open_recording
+from pricer.adapters.records import Frame
 from pricer.cli import app
 from pricer.config import Settings
 from pricer.errors import ConfigError

@@ -52,7 +52,7 @@ def test_trades_and_the_account_are_asked_for_on_the_first_connection_alone() ->
     adapter_of = FeedPlan(trades=True, connections=2).adapters(Credentials("name", "secret"))
     trading = [any(name.startswith("trades.") for name in adapter_of(lane)._session._state) for lane in (0, 1)]
     assert trading == [True, False]
-    assert [adapter_of(lane)._account is not None for lane in (0, 1)] == [True, False]
+    assert [adapter_of(lane)._private._account is not None for lane in (0, 1)] == [True, False]
 
 
 async def some_snapshots(stream: pricer.LiveStream, count: int, tradable: int = 200) -> list[Snapshot]:

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from pricer.adapters.deribit.account import Credentials
 from pricer.adapters.deribit.adapter import Deribit
+from pricer.adapters.deribit.settings import DeribitSettings
 
-__all__ = ["Credentials", "Deribit"]
+__all__ = ["Credentials", "Deribit", "DeribitSettings"]

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NoReturn, Self
 from urllib.parse import urlsplit
@@ -33,6 +32,7 @@ from pricer.adapters.deribit.limits import CALL
 from pricer.adapters.events import AccountStatus, AnyEvent
 from pricer.adapters.session import ORDINARY
 from pricer.adapters.wire import DECODE_ERRORS, Note, decode_object, number, text
+from pricer.addresses import is_loopback
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import ConfigError
 
@@ -133,15 +133,8 @@ def check_goal(url: str, *, test_url: str) -> None:
     goal = urlsplit(url)
     if goal.hostname == urlsplit(test_url).hostname:
         raise ConfigError(f"url: {url!r} is the test environment, which knows no key of the production environment")
-    if goal.scheme != "wss" and not _is_loopback(goal.hostname or ""):
+    if goal.scheme != "wss" and not is_loopback(goal.hostname or ""):
         raise ConfigError(f"url: credentials are sent to 'wss://' addresses only, not to {url!r}")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def stand_in(held: Iterable[str]) -> bytes:

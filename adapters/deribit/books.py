@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
 
-from pricer.adapters.book import BookUpdate, OrderBook, change_id_chain, whole_pictures
+from pricer.adapters.book import OrderBook
 from pricer.adapters.bookset import DEFAULT_LIMITS, Asked, BookLimits, BookSet
 from pricer.adapters.deribit.channels import Interval
 from pricer.adapters.deribit.instruments import VENUE, is_option
 from pricer.adapters.events import AnyEvent, BookLost, OptionQuote, UnderlyingPrice
+from pricer.adapters.sequences import BookUpdate, change_id_chain, whole_pictures
 from pricer.adapters.wire import DECODE_ERRORS, Sequence64
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import ConfigError
@@ -22,6 +24,8 @@ PREFIX = "book."
 # Levels a side of a book that somebody asks to see.
 ON_DEMAND_DEPTH = 20
 GROUPED_DEPTHS = (1, 10, 20)
+# Of so many channels it is remembered what they are about: some times all of the venue's books.
+MOST_CHANNELS = 20_000
 
 # Checked by the decoder. What is no price makes a message unreadable, and so missed; a size may be anything.
 Price = Annotated[float, msgspec.Meta(gt=0.0)]
@@ -111,6 +115,7 @@ _decode_change = msgspec.json.Decoder(_Change).decode
 _decode_picture = msgspec.json.Decoder(_Picture).decode
 
 
+@lru_cache(MOST_CHANNELS)  # each book has some thousand messages an hour
 def book_subject(channel: str) -> tuple[str, bool]:
     """Which instrument a book channel is about, and whether it is grouped.
 
@@ -215,13 +220,12 @@ class DeribitBooks:
         book = self._set.book(name)
         if book is not None and book.in_sync:
             events.append(BookLost(venue=VENUE, received=now, instrument=name, reason="unsubscribed"))
-        self.drop((name,))
+        self.drop(name)
 
-    def drop(self, names: Iterable[str]) -> None:
-        """These instruments have ended."""
-        for name in names:
-            self._set.drop(name)
-            self._rejected.discard(name)
+    def drop(self, name: str) -> None:
+        """The instrument has ended."""
+        self._set.drop(name)
+        self._rejected.discard(name)
 
     def ended(self, now: Instant) -> list[AnyEvent]:
         """The session is over."""

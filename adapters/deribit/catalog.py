@@ -12,13 +12,12 @@ import msgspec
 from pricer.adapters.budget import Budget
 from pricer.adapters.deribit.instruments import VENUE, currency_of, instrument_from_wire, is_option, known_state
 from pricer.adapters.deribit.limits import LIST
-from pricer.adapters.deribit.rpc import decode_items
 from pricer.adapters.events import AnyEvent, InstrumentExpired
 from pricer.adapters.instruments import Instrument
 from pricer.adapters.listing import Listing
 from pricer.adapters.planner import Share
 from pricer.adapters.session import SessionLimits
-from pricer.adapters.wire import DECODE_ERRORS, Note, decode_object, text
+from pricer.adapters.wire import DECODE_ERRORS, Note, decode_items, decode_object, text
 from pricer.clock import NS_PER_SECOND, Instant
 
 # How soon a list that lacks something is asked for once more, before it is believed.

@@ -14,6 +14,7 @@ from pricer.adapters.deribit.tickers import Amount
 from pricer.adapters.events import DeliveryPrice
 from pricer.adapters.fields import Fields
 from pricer.clock import NS_PER_SECOND, Instant
+from pricer.remembered import Remembered
 
 # Of this many expiries it is remembered that their delivery price was told.
 MOST_EXPIRIES = 256
@@ -58,7 +59,7 @@ class Deliveries:
     """The final prices, each told once."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, int], None] = {}
+        self._told = Remembered[tuple[str, int]](MOST_EXPIRIES)
 
     def is_known(self, index: str, expiry_ns: int) -> bool:
         """Whether this expiry's price was told."""
@@ -66,9 +67,7 @@ class Deliveries:
 
     def final(self, index: str, expiry_ns: int, price: float, stamp: int | None, now: Instant) -> DeliveryPrice:
         """The price that an expired ticker names."""
-        self._told[index, expiry_ns] = None
-        if len(self._told) > MOST_EXPIRIES:
-            del self._told[next(iter(self._told))]
+        self._told.add((index, expiry_ns))
         return DeliveryPrice(
             venue=VENUE,
             received=now,

@@ -10,10 +10,19 @@ from typing import Any, Literal
 
 import msgspec
 
-from pricer.adapters.deribit import rpc
 from pricer.adapters.deribit.instruments import VENUE
 from pricer.adapters.events import AnyEvent, Fill, Order, Portfolio, Position
-from pricer.adapters.wire import DECODE_ERRORS, Note, decode_object, not_negative, noted, number, or_nan, text
+from pricer.adapters.wire import (
+    DECODE_ERRORS,
+    Note,
+    decode_items,
+    decode_object,
+    not_negative,
+    noted,
+    number,
+    or_nan,
+    text,
+)
 from pricer.clock import Instant
 
 Stamp = Callable[[float | None, Instant], int | None]
@@ -70,7 +79,7 @@ class Holdings:
     def reconcile(self, result: msgspec.Raw, now: Instant) -> list[AnyEvent] | None:
         """The venue's own list is the truth: what it does not name is closed. None where it is no list."""
         try:
-            items = [decode_object(raw) for raw in rpc.decode_items(result)]
+            items = [decode_object(raw) for raw in decode_items(result)]
         except DECODE_ERRORS:
             return None
         known = self._sizes

@@ -20,13 +20,11 @@ from pricer.adapters.deribit.tickers import Ticker
 from pricer.adapters.events import AnyEvent
 from pricer.adapters.instruments import Instrument
 from pricer.adapters.stamps import StampCheck
-from pricer.adapters.wire import DECODE_ERRORS, NAN, Note, decode_object
+from pricer.adapters.wire import DECODE_ERRORS, NAN, Note, decode_items, decode_object
 from pricer.clock import Instant
 
 Handler = Callable[[str, msgspec.Raw, Instant, list[AnyEvent]], bool]
 Learn = Callable[[Instrument, Instant, list[AnyEvent]], bool]
-
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Market:
@@ -293,7 +291,7 @@ class Market:
         if kind in self._sampled:
             return
         try:
-            items = _decode_items(data)
+            items = decode_items(data)
         except DECODE_ERRORS:
             return
         if items:

@@ -50,7 +50,6 @@ class Envelope(msgspec.Struct, gc=False):
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_names = msgspec.json.Decoder(list[str]).decode
 _decode_integer = msgspec.json.Decoder(int).decode
-decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def stamps_of(reply: Envelope) -> tuple[int, int] | None:

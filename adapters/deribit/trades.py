@@ -18,6 +18,7 @@ from pricer.adapters.events import Trade
 from pricer.adapters.fields import Fields
 from pricer.adapters.wire import NAN, Note, Sequence64, or_nan
 from pricer.clock import Instant
+from pricer.remembered import Remembered
 
 # Some hours of all of Deribit's options; a subscription repeats seconds at most.
 MOST_IDS = 20_000
@@ -78,20 +79,16 @@ class TradeTape:
 
     def __init__(self, note: Note, most_ids: int = MOST_IDS, most_counters: int = MOST_COUNTERS) -> None:
         self._note = note
-        self._most_ids = most_ids
         self._most_counters = most_counters
-        self._ids: dict[str, None] = {}
+        self._ids = Remembered[str](most_ids)
         self._highest: dict[str, int] = {}
 
     def is_new(self, trade_id: str) -> bool:
         """Whether this id is met for the first time within the window."""
-        if trade_id in self._ids:
-            self._note("duplicate_trade")
-            return False
-        self._ids[trade_id] = None
-        if len(self._ids) > self._most_ids:
-            del self._ids[next(iter(self._ids))]
-        return True
+        if self._ids.add(trade_id):
+            return True
+        self._note("duplicate_trade")
+        return False
 
     def is_late(self, name: str, sequence: int | None) -> bool:
         """Whether a later trade of the instrument was told before; notes how many were missed."""

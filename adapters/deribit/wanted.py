@@ -154,6 +154,13 @@ class Wanted:
             self._unwant([self._books.options.channel(name)])
             self._books.unsubscribed(name, now, events)
 
+    def ask_again(self, now: Instant) -> None:
+        """Subscribe anew to what has lost its thread: a book, or a ticker that stands still."""
+        if asks := self._books.take_asks():
+            book = self._books.options.channel
+            again = [book(name) if kind == "book" else self._streams.quote(name) for kind, name in asks]
+            self._session.resubscribe(again, now.mono_ns)
+
     # Order, and the window
 
     def hold(self, names: Iterable[str], now: Instant, events: list[AnyEvent]) -> None:

@@ -17,7 +17,7 @@ from pricer.config.engine import EngineSection
 from pricer.config.feed import FeedSection
 from pricer.config.reading import PREFIX
 from pricer.config.section import Section
-from pricer.config.server import RELOADABLE, ServerSection, is_loopback
+from pricer.config.server import RELOADABLE, ServerSection
 from pricer.config.settings import Settings
 
 __all__ = [
@@ -30,5 +30,4 @@ __all__ = [
     "Section",
     "ServerSection",
     "Settings",
-    "is_loopback",
 ]

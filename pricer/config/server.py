@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from pricer.addresses import is_loopback
 from pricer.config.section import Section, Words
 
 MIB = 1024 * 1024
@@ -170,15 +170,3 @@ class ServerSection(Section):
         if hard < info.data.get("queue_soft_bytes", 0):
             raise ValueError("must not be smaller than server.queue_soft_bytes")
         return hard
-
-
-def is_loopback(host: str) -> bool:
-    """Can only this machine reach a server on `host`?
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -22,6 +22,7 @@ from pricer.microstructure.measures import (
     microprice,
     order_flow,
 )
+from pricer.remembered import Remembered
 
 MOST_INSTRUMENTS = 5_000
 # A window's changes and trades, per instrument: beyond, the oldest go.
@@ -130,7 +131,7 @@ class Microstructure:
         self._all_trades = all_trades
         self._most = most
         self._tracks: dict[tuple[str, str], _Track] = {}
-        self._ids: dict[tuple[str, str, str], None] = {}
+        self._ids = Remembered[tuple[str, str, str]](MOST_IDS)
         # "duplicate_trade", "late_trade", "busted_trade", "left_out_trade", "too_many_instruments", "window_full"
         self.counters: Counter[str] = Counter()
 
@@ -249,13 +250,7 @@ class Microstructure:
         self._expire(track, trade.received.mono_ns)  # also where nobody ever asks
 
     def _seen(self, trade: Trade) -> bool:
-        key = (trade.venue, trade.instrument, trade.trade_id)
-        if key in self._ids:
-            return True
-        if len(self._ids) >= MOST_IDS:
-            del self._ids[next(iter(self._ids))]
-        self._ids[key] = None
-        return False
+        return not self._ids.add((trade.venue, trade.instrument, trade.trade_id))
 
     def _is_late(self, track: _Track, trade: Trade) -> bool:
         """Older than one told before: by the venue's count where it counts, else by its time."""

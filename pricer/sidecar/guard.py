@@ -15,7 +15,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pricer.config import ServerSection, is_loopback
+from pricer.addresses import is_loopback
+from pricer.config import ServerSection
 from pricer.sidecar.denied import Denied, deny
 
 # Nothing is loaded from elsewhere, nothing inline is run, and no other page may frame this one.

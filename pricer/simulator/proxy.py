@@ -11,6 +11,7 @@ import contextlib
 import socket
 import struct
 from collections import Counter
+from typing import Self
 
 from pricer.simulator.path import End, Lane, Path
 
@@ -39,7 +40,7 @@ class FaultProxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> FaultProxy:
+    async def __aenter__(self) -> Self:
         self.path.use_clock(asyncio.get_running_loop().time)
         self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=CHUNK_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]

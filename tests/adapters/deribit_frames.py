@@ -203,3 +203,11 @@ class Venue:
             self.subscribed = [name for name in self.subscribed if name not in params["channels"]]
             return params["channels"]
         return "ok"
+
+
+def live_venue(instruments: str = "instruments_btc", **settings: Any) -> Venue:
+    """An adapter so set up, with a venue that has answered everything; what that brought about is cleared."""
+    venue = Venue(Deribit(**settings), fixture(instruments)["result"])
+    venue.open()
+    venue.events.clear()
+    return venue

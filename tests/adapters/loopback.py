@@ -1,4 +1,4 @@
-"""Real sockets on the loopback: a small venue, a TCP proxy that can misbehave, and a feed with its events."""
+"""Real sockets on the loopback: a small venue, the simulator's TCP proxy before it, and a feed with its events."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
-import socket
 import ssl
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any
@@ -26,6 +24,8 @@ from pricer.adapters.transport import Transport
 from pricer.adapters.transports import transport_of
 from pricer.clock import NS_PER_SECOND, Instant, SystemClock
 from pricer.conventions import NS_PER_DAY
+from pricer.simulator.faults import Fault, fault
+from pricer.simulator.proxy import FaultProxy
 from tests.adapters.deribit_frames import options
 
 # Patience of tests; the defaults are asserted on virtual time.
@@ -90,84 +90,45 @@ class SmallVenue:
         return {"jsonrpc": "2.0", "id": message["id"], "result": lists.get(method, "ok"), "testnet": False}
 
 
-class Proxy:
-    """Passes bytes on until told otherwise."""
+class Proxy(FaultProxy):
+    """The simulator's TCP proxy before a small venue; its faults last until they are healed."""
 
     def __init__(self, port: int) -> None:
-        self._target = port
-        self._writers: list[asyncio.StreamWriter] = []
-        self._passing = asyncio.Event()
-        self._passing.set()
-        self._upstream = asyncio.Event()
-        self._upstream.set()
-        self.slice_bytes = 0  # downstream in pieces of so many; 0 passes them on as they come
-        self.port = 0
-        self.accepted = 0
+        super().__init__("127.0.0.1", port)
+        self._lasting: list[Fault] = []
 
     @property
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws/api/v2"
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Proxy]:
-        server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            self._passing.set()
-            self._upstream.set()
-            for writer in self._writers:
-                writer.transport.abort()
-            await server.wait_closed()
-            await asyncio.sleep(0.01)
+    def reset(self) -> None:
+        """A TCP reset on every connection."""
+        once = fault(0.0, "reset")
+        self.path.begin(id(once), once)
+        self.path.end(id(once), once)
 
     def black_hole(self) -> None:
         """From now on nothing passes, and nobody is told."""
-        self._passing.clear()
+        self._last("black_hole")
 
     def drop_upstream(self) -> None:
         """From now on nothing of ours reaches the venue, while all of the venue's reaches us."""
-        self._upstream.clear()
+        self._last("black_hole", direction="up")
+
+    def slice(self) -> None:
+        """From now on every byte comes by itself."""
+        self._last("slice", bytes=1)
 
     def heal(self) -> None:
-        """Pass bytes again, for connections made from now on."""
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-        self._passing.set()
-        self._upstream.set()
+        """Bytes pass again, those that were held back first."""
+        while self._lasting:
+            over = self._lasting.pop()
+            self.path.end(id(over), over)
 
-    def reset(self) -> None:
-        """A TCP reset on every connection."""
-        for writer in self._writers:
-            raw = writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        self._writers += [writer, far_writer]
-        up = self._pump(reader, far_writer, self._upstream)
-        await asyncio.gather(up, self._pump(far_reader, writer, self._passing, sliced=True))
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event, *, sliced: bool = False
-    ) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                await gate.wait()
-                await self._passing.wait()
-                step = self.slice_bytes if sliced and self.slice_bytes else len(data)
-                for start in range(0, len(data), step):
-                    writer.write(data[start : start + step])
-                    await writer.drain()
-                    if step < len(data):
-                        await asyncio.sleep(0)  # each piece is a segment of its own
-        writer.close()
+    def _last(self, name: str, **parameters: Any) -> None:
+        begun = fault(0.0, name, **parameters)
+        self._lasting.append(begun)
+        self.path.begin(id(begun), begun)
 
 
 class Watched:

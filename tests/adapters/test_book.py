@@ -12,17 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricer.adapters.book import (
-    MAX_BUFFERED,
+from pricer.adapters.book import MAX_BUFFERED, OrderBook, Outcome
+from pricer.adapters.checksum import ChecksumGuard, interleaved
+from pricer.adapters.levels import decimal
+from pricer.adapters.sequences import (
     NO_ID,
     BookUpdate,
-    OrderBook,
-    Outcome,
     Position,
     SequenceRule,
     Verdict,
     change_id_chain,
-    decimal,
     growing_id,
     plus_one,
     seq_id_chain,
@@ -31,7 +30,6 @@ from pricer.adapters.book import (
     update_id_ranges,
     whole_pictures,
 )
-from pricer.adapters.checksum import ChecksumGuard, interleaved
 from tests.oracle import BookVenue, ReferenceBook, faulty, is_ordered
 
 Levels = list[tuple[float, float]]

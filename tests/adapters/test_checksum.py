@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pricer.adapters.book import BookUpdate, OrderBook, Outcome, growing_id, seq_id_chain, unnumbered
+from pricer.adapters.book import OrderBook, Outcome
 from pricer.adapters.checksum import ChecksumGuard, interleaved, listed, signed_crc32
+from pricer.adapters.sequences import BookUpdate, growing_id, seq_id_chain, unnumbered
 from tests.data import data_path
 
 OKX_WINDOW = 400

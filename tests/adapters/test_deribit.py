@@ -32,6 +32,7 @@ from tests.adapters.deribit_frames import (
     encoded,
     fixture,
     frame,
+    live_venue,
     options,
     refusal,
     reply,
@@ -42,11 +43,7 @@ S = NS_PER_SECOND
 
 
 def live(*underlyings: str, instruments: str = "instruments_btc") -> Venue:
-    """An adapter with a venue that has answered everything."""
-    venue = Venue(Deribit(underlyings or ("BTC",)), fixture(instruments)["result"])
-    venue.open()
-    venue.events.clear()
-    return venue
+    return live_venue(instruments, underlyings=underlyings or ("BTC",))
 
 
 def received(data: bytes, venue: Venue | None = None) -> list[AnyEvent]:

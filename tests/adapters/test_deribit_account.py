@@ -24,7 +24,8 @@ from pricer.adapters.events import (
     Position,
     SubscriptionRejected,
 )
-from pricer.adapters.recording import Frame, RecordingWriter, open_recording
+from pricer.adapters.recording import RecordingWriter, open_recording
+from pricer.adapters.records import Frame
 from pricer.clock import NS_PER_SECOND
 from pricer.errors import ConfigError
 from tests.adapters.deribit_frames import NOW, encoded, fixture, frame
@@ -501,7 +502,12 @@ def test_I10_Z05_no_event_counter_or_failure_holds_a_secret() -> None:
     venue.open()
     venue.refuse = venue.refuse_refresh = 13004
     venue.pass_time(1000)
-    told = [*map(repr, venue.events), repr(venue.adapter.counters), repr(venue.adapter), repr(venue.adapter._account)]
+    told = [
+        *map(repr, venue.events),
+        repr(venue.adapter.counters),
+        repr(venue.adapter),
+        repr(venue.adapter._private._account),
+    ]
     told += [repr(each) for each in venue.sends]
     assert [text for text in told if planted(text)] == []
     assert len(venue.adapter.counters) < 40

@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from pricer.adapters.book import BookUpdate
 from pricer.adapters.deribit import Deribit
 from pricer.adapters.deribit.books import BookOptions, book_subject
 from pricer.adapters.deribit.channels import subject
 from pricer.adapters.events import AnyEvent, BookDepth, BookLost, FeedStatus, OptionQuote, SubscriptionRejected
-from pricer.adapters.recording import Frame, apply_record, open_recording
+from pricer.adapters.recording import open_recording
+from pricer.adapters.records import Frame
+from pricer.adapters.reenactment import apply_record
+from pricer.adapters.sequences import BookUpdate
 from pricer.books import BookKeeper
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.conventions import Status

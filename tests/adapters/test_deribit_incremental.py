@@ -6,16 +6,12 @@ import math
 
 import pytest
 
-from pricer.adapters.deribit import Deribit
 from pricer.adapters.events import AnyEvent, OptionQuote, VenueMark
-from tests.adapters.deribit_frames import EXPIRY_NS, NOW, Venue, encoded, fixture, frame
+from tests.adapters.deribit_frames import EXPIRY_NS, NOW, Venue, encoded, fixture, frame, live_venue
 
 
 def live() -> Venue:
-    venue = Venue(Deribit(quotes="incremental"), fixture("instruments_btc")["result"])
-    venue.open()
-    venue.events.clear()
-    return venue
+    return live_venue(quotes="incremental")
 
 
 def both(events: list[AnyEvent]) -> tuple[OptionQuote, VenueMark]:

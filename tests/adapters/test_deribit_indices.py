@@ -12,16 +12,13 @@ from pricer.adapters.deribit.delivery import MOST_EXPIRIES, Deliveries
 from pricer.adapters.deribit.instruments import settlement_near
 from pricer.adapters.events import DeliveryPrice, UnderlyingPrice, VolatilityIndex
 from pricer.clock import NS_PER_SECOND
-from tests.adapters.deribit_frames import EXPIRY_NS, NOW, Venue, encoded, fixture, frame
+from tests.adapters.deribit_frames import EXPIRY_NS, NOW, Venue, encoded, fixture, frame, live_venue
 
 IN_WINDOW = NOW.plus(EXPIRY_NS - NOW.wall_ns - 900 * NS_PER_SECOND)  # a quarter of an hour before the expiry
 
 
 def live(**settings: Any) -> Venue:
-    venue = Venue(Deribit(**settings), fixture("instruments_btc")["result"])
-    venue.open()
-    venue.events.clear()
-    return venue
+    return live_venue(**settings)
 
 
 # The volatility index

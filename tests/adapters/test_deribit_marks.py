@@ -9,16 +9,13 @@ import pytest
 
 from pricer.adapters.deribit import Deribit
 from pricer.adapters.events import AnyEvent, InstrumentListed, VenueMark
-from tests.adapters.deribit_frames import EXPIRY_NS, NOW, Venue, encoded, fixture, items_frame, reply, texts
+from tests.adapters.deribit_frames import EXPIRY_NS, NOW, Venue, encoded, fixture, items_frame, live_venue, reply, texts
 
 CHANNEL = "markprice.options.btc_usd"
 
 
 def live() -> Venue:
-    venue = Venue(Deribit(marks=True), fixture("instruments_btc")["result"])
-    venue.open()
-    venue.events.clear()
-    return venue
+    return live_venue(marks=True)
 
 
 def marks_in(events: list[AnyEvent]) -> list[VenueMark]:

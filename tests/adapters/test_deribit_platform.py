@@ -10,16 +10,13 @@ from pricer.adapters.deribit import Deribit
 from pricer.adapters.deribit.platform import MOST_INDICES
 from pricer.adapters.events import AnyEvent, FeedStatus, OptionQuote, VenueState
 from pricer.clock import NS_PER_SECOND, Instant
-from tests.adapters.deribit_frames import NOW, Venue, encoded, fixture, frame, refusal, reply, texts
+from tests.adapters.deribit_frames import NOW, Venue, encoded, fixture, frame, live_venue, refusal, reply, texts
 
 S = NS_PER_SECOND
 
 
 def live() -> Venue:
-    venue = Venue(Deribit(), fixture("instruments_btc")["result"])
-    venue.open()
-    venue.events.clear()
-    return venue
+    return live_venue()
 
 
 def states(events: list[AnyEvent]) -> list[tuple[str, str]]:

@@ -10,14 +10,11 @@ import pytest
 from pricer.adapters.deribit import Deribit
 from pricer.adapters.events import AnyEvent, OptionQuote, UnderlyingPrice
 from pricer.errors import ConfigError
-from tests.adapters.deribit_frames import EXPIRY_NS, NOW, Venue, encoded, fixture, frame
+from tests.adapters.deribit_frames import EXPIRY_NS, NOW, Venue, encoded, fixture, frame, live_venue
 
 
 def live() -> Venue:
-    venue = Venue(Deribit(quotes="quote"), fixture("instruments_btc")["result"])
-    venue.open()
-    venue.events.clear()
-    return venue
+    return live_venue(quotes="quote")
 
 
 def quote_of(events: list[AnyEvent]) -> OptionQuote:

@@ -15,7 +15,9 @@ from pricer.adapters.deribit import Deribit
 from pricer.adapters.deribit.instruments import instrument_from_wire, parse_option_name
 from pricer.adapters.events import AnyEvent, DeliveryPrice, InstrumentListed, OptionQuote, UnderlyingPrice, VenueMark
 from pricer.adapters.instruments import Instrument
-from pricer.adapters.recording import Frame, apply_record, open_recording
+from pricer.adapters.recording import open_recording
+from pricer.adapters.records import Frame
+from pricer.adapters.reenactment import apply_record
 from pricer.clock import Instant
 from tests.data import data_path
 

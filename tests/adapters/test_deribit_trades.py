@@ -11,14 +11,11 @@ import pytest
 from pricer.adapters.deribit import Deribit
 from pricer.adapters.deribit.trades import TradeTape
 from pricer.adapters.events import AnyEvent, Trade
-from tests.adapters.deribit_frames import EXPIRY_NS, NOW, Venue, encoded, fixture, items_frame
+from tests.adapters.deribit_frames import EXPIRY_NS, NOW, Venue, encoded, fixture, items_frame, live_venue
 
 
 def live() -> Venue:
-    venue = Venue(Deribit(trades=True), fixture("instruments_btc")["result"])
-    venue.open()
-    venue.events.clear()
-    return venue
+    return live_venue(trades=True)
 
 
 def trades_in(events: list[AnyEvent]) -> list[Trade]:

@@ -39,7 +39,9 @@ from pricer.adapters.events import (
     VenueMark,
     VolatilityIndex,
 )
-from pricer.adapters.recording import Frame, apply_record, open_recording
+from pricer.adapters.recording import open_recording
+from pricer.adapters.records import Frame
+from pricer.adapters.reenactment import apply_record
 from pricer.clock import Instant
 from tests.data import data_path, data_root
 

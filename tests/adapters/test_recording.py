@@ -18,20 +18,9 @@ import pytest
 from pricer.adapters.adapter import WsSend
 from pricer.adapters.deribit import Deribit
 from pricer.adapters.events import AnyEvent, InstrumentExpired
-from pricer.adapters.recording import (
-    MAGIC,
-    Closed,
-    Connecting,
-    Frame,
-    Gap,
-    Opened,
-    PriceMark,
-    Record,
-    RecordingWriter,
-    Timer,
-    apply_record,
-    open_recording,
-)
+from pricer.adapters.recording import MAGIC, RecordingWriter, open_recording
+from pricer.adapters.records import Closed, Connecting, Frame, Gap, Opened, PriceMark, Record, Timer
+from pricer.adapters.reenactment import apply_record
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import RecordingError
 from tests.adapters.deribit_frames import NOW, Venue, encoded, fixture, frame

@@ -19,13 +19,15 @@ from pricer.adapters.events import AnyEvent, BookDepth, FeedStatus, Trade, Under
 from pricer.adapters.feed import Feed
 from pricer.adapters.fleet import Fleet
 from pricer.adapters.limits import FeedLimits
-from pricer.adapters.recording import RecordingWriter, Reenactment, open_recording
+from pricer.adapters.recording import RecordingWriter, open_recording
+from pricer.adapters.reenactment import Reenactment
 from pricer.adapters.relay import Overlap, Relay
 from pricer.adapters.transport import ConnectionLost
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import ConfigError, ConnectError
+from pricer.simulator.virtual_time import VirtualTimeLoop
 from tests.adapters.deribit_frames import NOW, fixture
-from tests.adapters.virtual import FakeConnection, FakeVenue, LoopClock, VirtualLoop, run_virtually
+from tests.adapters.virtual import FakeConnection, FakeVenue, clock_of, run_virtually
 
 URL = "ws://venue.example/ws"
 HOUR_S = 3600.0
@@ -64,11 +66,11 @@ class Trading(Deribit):
 class Rotating:
     """A feed on virtual time with its events and the adapters that it has made."""
 
-    def __init__(self, loop: VirtualLoop, venue: FakeVenue, limits: FeedLimits | None = None, **more: Any) -> None:
+    def __init__(self, loop: VirtualTimeLoop, venue: FakeVenue, limits: FeedLimits | None = None, **more: Any) -> None:
         self.events: list[AnyEvent] = []
         self.adapters: list[Trading] = []
         self._underlyings: tuple[str, ...] | None = more.pop("underlyings", ("BTC",))
-        self.clock = LoopClock(loop)
+        self.clock = clock_of(loop)
         self.feed = Feed(
             self._adapter(),
             more.pop("url", URL),
@@ -122,7 +124,7 @@ def trade_ids(events: list[AnyEvent]) -> list[int]:
 
 
 def test_W11_a_notice_brings_up_a_second_connection_before_the_first_is_dropped() -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.tickers = pricing(0.1)
         async with Rotating(loop, venue).running() as feed:
@@ -147,7 +149,7 @@ def test_W11_a_notice_brings_up_a_second_connection_before_the_first_is_dropped(
 def test_W12_a_connection_is_replaced_at_23_hours_so_that_the_cut_at_24_is_never_met() -> None:
     cut_s = 24 * HOUR_S
 
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
 
         async def cut(connection: FakeConnection) -> None:
@@ -176,7 +178,7 @@ def test_W12_a_connection_is_replaced_at_23_hours_so_that_the_cut_at_24_is_never
 
 @pytest.mark.parametrize("lag_s", [0.0, 0.03, 0.4])
 def test_W13_what_both_connections_bring_goes_out_once(lag_s: float) -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.tickers = pricing(0.1, lag_s)
         async with Rotating(loop, venue).running() as feed:
@@ -193,7 +195,7 @@ def test_W13_what_both_connections_bring_goes_out_once(lag_s: float) -> None:
 
 
 def test_W11_a_successor_that_never_comes_up_harms_nobody_and_is_tried_again() -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.tickers = pricing(1.0)
         venue.is_mute = lambda connection: connection.number == 1
@@ -213,7 +215,7 @@ def test_W11_a_successor_that_never_comes_up_harms_nobody_and_is_tried_again() -
 
 
 def test_W11_the_loss_of_one_of_two_while_the_other_is_live_is_no_loss() -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.tickers = pricing(0.5)
         async with Rotating(loop, venue, FeedLimits(overlap_s=5.0)).running() as feed:
@@ -233,7 +235,7 @@ def test_W11_the_loss_of_one_of_two_while_the_other_is_live_is_no_loss() -> None
 
 
 def test_a_feed_of_one_adapter_does_not_rotate() -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.tickers = pricing(30.0)
         async with Rotating(loop, venue, PATIENT, adapter_of=None, underlyings=None).running() as feed:
@@ -246,7 +248,7 @@ def test_a_feed_of_one_adapter_does_not_rotate() -> None:
 
 
 def test_E11_closing_in_the_middle_of_a_rotation_ends_both() -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.tickers = pricing(0.5)
         before = asyncio.all_tasks()
@@ -269,7 +271,7 @@ def test_E08_an_error_in_a_successor_reaches_the_caller_of_run() -> None:
         def receive(self, frame: bytes | str, now: Instant) -> list[AnyEvent]:
             raise ZeroDivisionError
 
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.tickers = pricing(0.5)
         feed = Rotating(loop, venue, adapter_of=Broken)
@@ -282,7 +284,7 @@ def test_E08_an_error_in_a_successor_reaches_the_caller_of_run() -> None:
 
 
 def test_I7_a_recording_with_rotations_replays_to_the_same_events(tmp_path: Path) -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.tickers = pricing(0.1, 0.03)
         with RecordingWriter(tmp_path / "a", {"venue": "deribit"}) as writer:
@@ -348,7 +350,7 @@ def test_a_relay_forgets_the_overlap_once_the_late_copies_have_come() -> None:
 
 @pytest.mark.parametrize("reason", ["zombie", "refused", "dns"])
 def test_T06_another_endpoint_is_tried_where_one_is_of_no_use(reason: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.refuses = lambda attempt: ConnectionLost(reason) if attempt in (1, 2) else None
         urls = ("ws://one.example/ws", "ws://two.example/ws", "ws://three.example/ws")
@@ -361,7 +363,7 @@ def test_T06_another_endpoint_is_tried_where_one_is_of_no_use(reason: str) -> No
 
 
 def test_T11_a_flapping_venue_is_never_asked_above_its_limit() -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue, rng = FakeVenue(), random.Random(5)
 
         async def flap(connection: FakeConnection) -> None:
@@ -384,14 +386,16 @@ def test_T11_a_flapping_venue_is_never_asked_above_its_limit() -> None:
 # Fleets
 
 
-def fleet_of(loop: VirtualLoop, venue: FakeVenue, count: int, budget: ConnectBudget) -> tuple[Fleet, list[AnyEvent]]:
+def fleet_of(
+    loop: VirtualTimeLoop, venue: FakeVenue, count: int, budget: ConnectBudget
+) -> tuple[Fleet, list[AnyEvent]]:
     events: list[AnyEvent] = []
     feeds = [
         Feed(
             Named(f"deribit#{lane}"),
             URL,
             deliver=lambda found, now: events.extend(found),
-            clock=LoopClock(loop),
+            clock=clock_of(loop),
             rng=random.Random(lane),
             transport=venue,
             budget=budget,
@@ -411,7 +415,7 @@ class Named(Deribit):
 
 
 def test_T13_twenty_that_drop_together_come_back_within_the_venues_limit_the_underlying_first() -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.tickers = pricing(1.0)
         fleet, events = fleet_of(loop, venue, 20, ConnectBudget(5, 10.0))
@@ -440,7 +444,7 @@ def test_T13_twenty_that_drop_together_come_back_within_the_venues_limit_the_und
 
 
 def test_a_fleet_tells_its_caller_in_time_which_address_cannot_be_reached() -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.refuses = lambda attempt: ConnectionLost("refused")
         fleet, _ = fleet_of(loop, venue, 2, ConnectBudget(5, 1.0))
@@ -458,12 +462,12 @@ def test_E08_an_error_in_one_of_a_fleet_ends_all_and_is_raised() -> None:
         def opened(self, now: Instant) -> None:
             raise ZeroDivisionError
 
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         venue = FakeVenue()
         venue.tickers = pricing(1.0)
         adapters: list[Adapter] = [Deribit(), Broken()]
         feeds = [
-            Feed(each, URL, deliver=lambda e, n: None, clock=LoopClock(loop), rng=random.Random(1), transport=venue)
+            Feed(each, URL, deliver=lambda e, n: None, clock=clock_of(loop), rng=random.Random(1), transport=venue)
             for each in adapters
         ]
         with pytest.raises(ZeroDivisionError):

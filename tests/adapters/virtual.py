@@ -1,75 +1,26 @@
-"""An event loop on virtual time, and connections without sockets: hours of a feed in milliseconds."""
+"""Connections without sockets, on the simulator's virtual time: hours of a feed in milliseconds."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pricer.adapters.transport import ConnectionLost
-from pricer.clock import NS_PER_SECOND, Instant
+from pricer.simulator.virtual_time import VirtualClock, VirtualTimeLoop, run_on
 from tests.adapters.deribit_frames import NOW
 
 
-class _Selector(selectors.BaseSelector):
-    """Nothing ever happens on a file: to wait for one is to let time pass."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-        self._inner = selectors.DefaultSelector()
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise RuntimeError("everything waits and no timer is set: that would be for ever")
-        self._loop.now_s += timeout
-        return self._inner.select(0)
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return self._inner.register(fileobj, events, data)
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._inner.unregister(fileobj)
-
-    def get_map(self) -> Any:
-        return self._inner.get_map()
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Sleeps take no time, and the clock moves by just what was slept."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        super().__init__(_Selector(self))
-
-    def time(self) -> float:
-        return self.now_s
-
-
-class LoopClock:
+def clock_of(loop: VirtualTimeLoop) -> VirtualClock:
     """The feed's clock, from that loop; its wall clock begins where the recorded frames do."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def now(self) -> Instant:
-        return NOW.plus(int(self._loop.now_s * NS_PER_SECOND))
+    return VirtualClock(loop, NOW.wall_ns)
 
 
-def run_virtually(main: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> None:
+def run_virtually(main: Callable[[VirtualTimeLoop], Coroutine[Any, Any, None]]) -> None:
     """Run `main` to its end on a loop of its own."""
-    loop = VirtualLoop()
-    try:
-        loop.run_until_complete(main(loop))
-    finally:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-            loop.run_until_complete(asyncio.wait([task]))
-        loop.close()
+    loop = VirtualTimeLoop()
+    run_on(loop, main(loop))
 
 
 class FakeConnection:

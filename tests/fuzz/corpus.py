@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pricer.adapters.recording import Frame, open_recording
+from pricer.adapters.recording import open_recording
+from pricer.adapters.records import Frame
 from pricer.clock import Instant
 from tests.adapters.deribit_frames import FOLDER, NOW
 from tests.data import data_root
