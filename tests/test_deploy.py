@@ -120,3 +120,37 @@ async def test_the_healthcheck_says_alive_and_dead(how: str, tmp_path: Path, hea
     async with secured(source, **server):
         assert await asyncio.to_thread(health, str(file)) == 0
     assert await asyncio.to_thread(health, str(file)) == 1
+
+
+def test_the_healthcheck_reads_settings_as_the_sidecar_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = runpy.run_path(str(DEPLOY / "healthcheck.py"))
+    read, keys = script["server"], script["KEYS"]
+    file = tmp_path / "volstream.toml"
+    file.write_text("[server]\nport = 9000\nhost = '::1'\nmetrics_port = 9765\n")
+    for path, environment in (
+        (str(tmp_path / "none"), {}),
+        (str(file), {}),
+        (str(file), {"VOLSTREAM_SERVER__PORT": "9001", "volstream_server__host": "localhost"}),
+        (str(file), {"VOLSTREAM_SERVER__UNIX_SOCKET": "/run/v.sock"}),
+    ):
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            settings = Settings.load(path if Path(path).exists() else None).server
+        meant = {key: str(getattr(settings, key)) for key in keys if getattr(settings, key) is not None}
+        assert read(path, environment) == meant
+
+
+def test_the_healthcheck_costs_next_to_nothing_for_it_imports_nothing_of_ours(tmp_path: Path) -> None:
+    absent = tmp_path / "volstream.toml"
+    absent.write_text(f"[server]\nunix_socket = '{tmp_path}/none.sock'\n")
+    asked = subprocess.run(
+        [sys.executable, "-I", "-S", DEPLOY / "healthcheck.py"],
+        env={"VOLSTREAM_CONFIG": str(absent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (asked.returncode, asked.stderr.count("not alive: ")) == (1, 1)
+    assert "Traceback" not in asked.stderr
