@@ -76,6 +76,18 @@ def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
     assert float(found[1]) < 2.0
 
 
+def test_a_reload_of_the_unit_finds_new_secrets_where_it_reads_them() -> None:
+    paths = re.findall(r"^Environment=VOLSTREAM_SERVER__(?:TLS_CERT|TLS_KEY|TOKENS_FILE)=(\S+)$", UNIT, re.MULTILINE)
+    assert {str(Path(path).parent) for path in paths} == {"/etc/volstream/secrets"}
+    assert len(paths) == 3
+    assert not re.search(r"^LoadCredential", UNIT, re.MULTILINE), (
+        "copies of the start: a reload would read the old ones"
+    )
+    assert "kill -HUP" in UNIT
+    (group,) = re.findall(r"^SupplementaryGroups=(\S+)$", UNIT, re.MULTILINE)
+    assert f"groupadd --system {group}" in UNIT, "the lines that install it make the group"
+
+
 def test_the_unit_leaves_the_program_the_time_that_it_takes_to_end() -> None:
     found = re.search(r"^TimeoutStopSec=(\d+)", UNIT, re.MULTILINE)
     assert found is not None
