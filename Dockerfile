@@ -12,15 +12,18 @@ COPY pyproject.toml constraints.txt README.md LICENSE MANIFEST.in ./
 COPY pricer pricer
 COPY surfaces surfaces
 COPY adapters adapters
-# An environment of its own moves into the second stage as one folder; the build's packages are pinned, too.
+# An environment of its own moves into the second stage as one folder; the build's packages are pinned, too. What
+# installs stays behind: nothing is installed in a container that runs.
 RUN python -m venv /opt/volstream \
     && PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-       /opt/volstream/bin/pip install --constraint constraints.txt ".[server,record,fast]"
+       /opt/volstream/bin/pip install --constraint constraints.txt ".[server,record,fast]" \
+    && /opt/volstream/bin/pip uninstall --yes setuptools pip
 
 FROM python:3.11-slim-bookworm
 # A number, not a name, so that a cluster can see that it is not root.
-RUN groupadd --system --gid 10001 volstream \
-    && useradd --system --uid 10001 --gid volstream --home-dir /var/lib/volstream --create-home volstream \
+RUN groupadd --gid 10001 volstream \
+    && useradd --no-log-init --uid 10001 --gid volstream --shell /usr/sbin/nologin \
+       --home-dir /var/lib/volstream --create-home volstream \
     && install --directory --owner volstream --group volstream --mode 0700 /var/cache/volstream
 COPY --from=build /opt/volstream /opt/volstream
 COPY deploy/volstream.toml /etc/volstream/volstream.toml

@@ -76,6 +76,18 @@ def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
     assert float(found[1]) < 2.0
 
 
+def test_a_reload_of_the_unit_finds_new_secrets_where_it_reads_them() -> None:
+    paths = re.findall(r"^Environment=VOLSTREAM_SERVER__(?:TLS_CERT|TLS_KEY|TOKENS_FILE)=(\S+)$", UNIT, re.MULTILINE)
+    assert {str(Path(path).parent) for path in paths} == {"/etc/volstream/secrets"}
+    assert len(paths) == 3
+    assert not re.search(r"^LoadCredential", UNIT, re.MULTILINE), (
+        "copies of the start: a reload would read the old ones"
+    )
+    assert "kill -HUP" in UNIT
+    (group,) = re.findall(r"^SupplementaryGroups=(\S+)$", UNIT, re.MULTILINE)
+    assert f"groupadd --system {group}" in UNIT, "the lines that install it make the group"
+
+
 def test_the_unit_leaves_the_program_the_time_that_it_takes_to_end() -> None:
     found = re.search(r"^TimeoutStopSec=(\d+)", UNIT, re.MULTILINE)
     assert found is not None
@@ -120,3 +132,37 @@ async def test_the_healthcheck_says_alive_and_dead(how: str, tmp_path: Path, hea
     async with secured(source, **server):
         assert await asyncio.to_thread(health, str(file)) == 0
     assert await asyncio.to_thread(health, str(file)) == 1
+
+
+def test_the_healthcheck_reads_settings_as_the_sidecar_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = runpy.run_path(str(DEPLOY / "healthcheck.py"))
+    read, keys = script["server"], script["KEYS"]
+    file = tmp_path / "volstream.toml"
+    file.write_text("[server]\nport = 9000\nhost = '::1'\nmetrics_port = 9765\n")
+    for path, environment in (
+        (str(tmp_path / "none"), {}),
+        (str(file), {}),
+        (str(file), {"VOLSTREAM_SERVER__PORT": "9001", "volstream_server__host": "localhost"}),
+        (str(file), {"VOLSTREAM_SERVER__UNIX_SOCKET": "/run/v.sock"}),
+    ):
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            settings = Settings.load(path if Path(path).exists() else None).server
+        meant = {key: str(getattr(settings, key)) for key in keys if getattr(settings, key) is not None}
+        assert read(path, environment) == meant
+
+
+def test_the_healthcheck_costs_next_to_nothing_for_it_imports_nothing_of_ours(tmp_path: Path) -> None:
+    absent = tmp_path / "volstream.toml"
+    absent.write_text(f"[server]\nunix_socket = '{tmp_path}/none.sock'\n")
+    asked = subprocess.run(
+        [sys.executable, "-I", "-S", DEPLOY / "healthcheck.py"],
+        env={"VOLSTREAM_CONFIG": str(absent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (asked.returncode, asked.stderr.count("not alive: ")) == (1, 1)
+    assert "Traceback" not in asked.stderr

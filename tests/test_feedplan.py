@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
 import pricer
 from pricer.adapters.deribit import Credentials
+from pricer.config import Settings
 from pricer.conventions import Reason, Status
 from pricer.errors import ConfigError
 from pricer.feedplan import FeedPlan
@@ -146,6 +147,26 @@ async def test_an_account_is_read_beside_the_chain() -> None:
         assert view.status is Status.OK
         assert all(position.size for position in view.positions.values())
         assert view.portfolios["BTC"].equity > 0.0
+
+
+@pytest.mark.parametrize("follows", ["warn", "refuse"])
+async def test_Z15_a_key_that_may_trade_is_warned_of_or_refused(
+    follows: Literal["warn", "refuse"], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with DeribitServer(seed=7, accounts={"name": "a-secret"}) as server:
+        server.venue.rpc.keys.rights = "account:read trade:read_write wallet:read_write"
+        settings = Settings.load(
+            None, feed={"client_id": "name", "client_secret": "a-secret", "excess_rights": follows}
+        )
+        stream = pricer.live(url=server.url, expiries=2, credentials=settings.feed.credentials())
+        async with stream:
+            meant = Status.OK if follows == "warn" else Status.INVALID
+            await until(lambda: _account(stream) is not None and _account(stream).status is meant, 30)
+            login = _account(stream).login
+    assert login.reason == "excess_rights"
+    (line,) = [each.getMessage() for each in caplog.records if "read_write" in each.getMessage()]
+    assert "deribit: the login is good for trade:read_write, wallet:read_write" in line
+    assert "a-secret" not in caplog.text
 
 
 async def test_a_wrong_key_takes_nothing_public_away() -> None:

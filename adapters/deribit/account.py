@@ -4,7 +4,8 @@ The rules:
 
 1. On each new connection the venue is first asked which environment it is (`public/test`): a key goes only to the one
    it was meant for. The login follows the answer; public subscriptions wait for neither.
-2. The token is asked to read and not to trade or to withdraw, whatever the key could do.
+2. The token is asked to read and not to trade or to withdraw, whatever the key could do. Where the venue grants more
+   all the same, that is told with the login, or the login is given up: as the credentials say.
 3. It is renewed well before it runs out. A renewal that fails is tried again as a login; private numbers stay good
    until the old token ends.
 4. Three failures in a row, then at most one attempt in ten seconds, over all connections. Only a private answer, not a
@@ -29,6 +30,7 @@ from pricer.adapters.deribit import rpc
 from pricer.adapters.deribit.holdings import Holdings
 from pricer.adapters.deribit.instruments import VENUE
 from pricer.adapters.deribit.limits import CALL
+from pricer.adapters.deribit.rights import SCOPE, excess
 from pricer.adapters.events import AccountStatus, AnyEvent
 from pricer.adapters.session import ORDINARY
 from pricer.adapters.wire import DECODE_ERRORS, Note, decode_object, number, text
@@ -38,7 +40,6 @@ from pricer.errors import ConfigError
 
 # Requests of the account have numbers of their own, so that those of the public session are the same without it.
 FIRST_ID = 1_000_000_000
-SCOPE = "connection account:read trade:read wallet:none"
 CHANNELS = ("user.portfolio.any", "user.changes.any.any.raw")
 PREFIX = "user."
 # What a recording holds instead of a private message: proof that the venue was alive, and no more.
@@ -58,6 +59,10 @@ INVALID_CREDENTIALS = 13004
 _REASONS = {UNAUTHORIZED: "unauthorized", INVALID_CREDENTIALS: "invalid_credentials", 10028: "too_many_requests"}
 _REASONS |= {11051: "maintenance", -32602: "bad_request"}
 
+EXCESS_RIGHTS = "excess_rights"  # the reason of an `AccountStatus`
+# A text of the venue's goes no further than this into an event.
+SHOWN_CHARS = 120
+
 Step = Literal["environment", "login", "refresh", "subscribe", "positions"]
 _PUBLIC: tuple[Step, ...] = ("environment", "login", "refresh")
 _PRIVATE: tuple[Step, ...] = ("subscribe", "positions")
@@ -67,23 +72,32 @@ class Credentials:
     """A key of the venue. The secret is in no text that is made of it, and it cannot be pickled.
 
     `method` "credentials" sends the secret itself to the venue; "signature" proves that we know it, and needs a clock
-    that is right to a few seconds.
+    that is right to a few seconds. `excess_rights` "refuse" gives a login up that is good for more than reading, where
+    "warn" says so and goes on.
 
     >>> Credentials("key", "the secret")
     Credentials(client_id='key', client_secret=***, method='credentials')
     """
 
-    __slots__ = ("_secret", "client_id", "method")
+    __slots__ = ("_secret", "client_id", "excess_rights", "method")
 
     def __init__(
-        self, client_id: str, client_secret: str, method: Literal["credentials", "signature"] = "credentials"
+        self,
+        client_id: str,
+        client_secret: str,
+        method: Literal["credentials", "signature"] = "credentials",
+        *,
+        excess_rights: Literal["warn", "refuse"] = "warn",
     ) -> None:
         if not client_id or not client_secret:
             raise ConfigError("credentials: client_id and client_secret must both be given")
         if method not in ("credentials", "signature"):
             raise ConfigError(f"credentials: method must be 'credentials' or 'signature', not {method!r}")
+        if excess_rights not in ("warn", "refuse"):
+            raise ConfigError(f"credentials: excess_rights must be 'warn' or 'refuse', not {excess_rights!r}")
         self.client_id = client_id
         self.method = method
+        self.excess_rights = excess_rights
         self._secret = client_secret
 
     def __repr__(self) -> str:
@@ -371,6 +385,12 @@ class Account:
         if not text(result.get("access_token")) or life_s is None or life_s <= 0.0:
             self._failed(now, "bad_reply", events)
             return
+        beyond = _told_of(excess(text(result.get("scope"))))
+        if beyond:
+            self._note("account.excess_rights")
+            if self._credentials.excess_rights == "refuse":
+                self._give_up(f"{beyond}; the login is not used (excess_rights)", now, events)
+                return
         life_ns = int(min(life_s, LONGEST_LIFE_S) * NS_PER_SECOND)
         self._ends_ns = now.mono_ns + life_ns
         self._token = text(result.get("refresh_token")) or None
@@ -382,7 +402,13 @@ class Account:
             return
         self.logged_in = True
         self._due["subscribe"] = self._due["positions"] = now.mono_ns
-        self._tell("logged_in", "", now, events)
+        self._tell("logged_in", EXCESS_RIGHTS if beyond else "", now, events, beyond)
+
+    def _give_up(self, detail: str, now: Instant, events: list[AnyEvent]) -> None:
+        """Use no login that could do harm; another is tried at the pace of failures, since keys can be changed."""
+        self._failed(now, EXCESS_RIGHTS, events, detail)
+        if self.logged_in:  # a renewal, after the key was given more
+            self._log_out(EXCESS_RIGHTS, now, events)
 
     def _subscribed(self, result: msgspec.Raw, now: Instant) -> None:
         """Names that the reply leaves out are asked for again, slowly."""
@@ -484,6 +510,13 @@ def _skew_ns(frame: bytes | str, now: Instant) -> int:
     except DECODE_ERRORS:
         return 0
     return 0 if stamp is None else int(stamp) * 1000 - now.wall_ns
+
+
+def _told_of(rights: tuple[str, ...]) -> str:
+    """For people; empty where there is nothing to tell."""
+    if not rights:
+        return ""
+    return f"the login is good for {', '.join(rights)[:SHOWN_CHARS]}, which is not needed: use a key that only reads"
 
 
 def _kind(step: Step) -> str:

@@ -57,6 +57,10 @@ class FeedSection(Section):
         "credentials", description="Send the secret to the venue, or sign with it, which needs a right clock."
     )
 
+    excess_rights: Literal["warn", "refuse"] = Field(
+        "warn", description="What follows where the venue lets the key do more than read: a warning, or no login."
+    )
+
     @model_validator(mode="after")
     def _whole_key(self) -> Self:
         if (self.client_id is None) != (self.client_secret is None):
@@ -69,4 +73,5 @@ class FeedSection(Section):
 
         if self.client_id is None or self.client_secret is None:
             return None
-        return Credentials(self.client_id, self.client_secret.get_secret_value(), self.login)
+        secret = self.client_secret.get_secret_value()
+        return Credentials(self.client_id, secret, self.login, excess_rights=self.excess_rights)

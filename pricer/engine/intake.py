@@ -177,6 +177,8 @@ class Intake:
         if event.state == "refused":
             text = "%s refuses the login (%s): positions are not known"
             self._alarms.say("login_refused", event.venue, event.received.mono_ns, text, event.venue, event.reason)
+        if event.reason == "excess_rights":
+            self._alarms.say("excess_rights", event.venue, event.received.mono_ns, "%s: %s", event.venue, event.detail)
 
     def _on_alarm(self, event: ChannelAlarm) -> None:
         self._counters[f"alarm.{event.kind}"] += 1

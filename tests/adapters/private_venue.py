@@ -26,11 +26,10 @@ def credentials(method: Any = "credentials") -> Credentials:
 class PrivateVenue(Venue):
     """Knows one key. `refuse` is the code that logins are answered with, `silent` leaves methods unanswered."""
 
-    def __init__(self, **more: Any) -> None:
+    def __init__(self, *, method: Any = "credentials", excess_rights: Any = "warn", **more: Any) -> None:
         nonces = iter(range(10**9))
-        adapter = Deribit(
-            credentials=credentials(more.pop("method", "credentials")), nonce=lambda: f"n{next(nonces)}", **more
-        )
+        key = Credentials(KEY, CANARY, method, excess_rights=excess_rights)
+        adapter = Deribit(credentials=key, nonce=lambda: f"n{next(nonces)}", **more)
         super().__init__(adapter, fixture("instruments_btc")["result"])
         self.refuse: int | None = None
         self.refuse_refresh: int | None = None
@@ -42,6 +41,7 @@ class PrivateVenue(Venue):
         self.positions: list[dict[str, Any]] = []
         self.private: list[str] = []
         self.expires_in = 900
+        self.rights: Any = "account:read trade:read wallet:none"
         self.testnet: bool | None = False
         self.skew_s = 0.0
         self.owed: list[bytes] = []
@@ -116,7 +116,7 @@ class PrivateVenue(Venue):
             "access_token": TOKENS[0],
             "refresh_token": TOKENS[1],
             "expires_in": self.expires_in,
-            "scope": "connection mainaccount account:read trade:read wallet:none",
+            "scope": f"connection mainaccount {self.rights}",
             "token_type": "bearer",
         }
 

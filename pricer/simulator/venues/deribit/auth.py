@@ -45,6 +45,7 @@ class Keys:
     clock: Clock
     limits: Limits
     refused: bool = False  # a fault: no login succeeds
+    rights: str = SCOPE  # what a login is good for, whatever was asked; a key of more rights is a fault, too
     granted: int = 0
     _access: dict[str, Login] = field(default_factory=dict, repr=False)
     _refresh: dict[str, Login] = field(default_factory=dict, repr=False)
@@ -130,7 +131,7 @@ class Keys:
     def _issue(self, account: str, extra: str) -> tuple[Login, dict[str, Any]]:
         self.granted += 1
         expires_s = self.limits.token_s
-        scope = f"{extra} {SCOPE}" if extra else f"connection {SCOPE}"
+        scope = f"{extra or 'connection'} {self.rights}"
         login = Login(account, self.clock.now().mono_ns + int(expires_s * NS_PER_SECOND), scope)
         access, refresh = (self._token(account, what) for what in ("access", "refresh"))
         for kept, token in ((self._access, access), (self._refresh, refresh)):
