@@ -13,6 +13,7 @@ status (looked at every `recheck_ms`), so that silence is published as STALE eve
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
@@ -103,6 +104,7 @@ class Hub:
         self._behind: set[Client] = set()  # something waits for them
         self._overflowing: list[tuple[Client, str]] = []
         self._first_seq = 1  # of new streams: a stream that is made again must not repeat what it said before
+        self._numbers = itertools.count(1)  # of streams
 
     @property
     def snapshot(self) -> Snapshot:
@@ -355,13 +357,13 @@ class Hub:
         """What a new reader missed, where it says what it had and all of that is held; else the whole."""
         missed = None
         if request.seq is not None and request.session == self.metrics.session:
-            missed = stream.missed(request.seq, client.encoding)
+            missed = stream.missed(request.stream, request.seq, client.encoding)
         if missed is None or request.seq is None:
             self.counts["refused_resumes"] += request.seq is not None
             self._put(client, stream.frame(stream.snapshot(), client.encoding), "snapshot")
             return
         self.counts["resumes"] += 1
-        told = resumed(stream.key, request.seq + 1, stream.seq)
+        told = resumed(stream.key, stream.number, request.seq + 1, stream.seq)
         self._put(client, Frame(told.framed(client.encoding)), told.type)
         for frame in missed:
             self._put(client, frame, "delta")
@@ -398,10 +400,18 @@ class Hub:
         stream = self.streams.get(key)
         if stream is None:
             self._make_room()
-            stream = self.streams[key] = Stream(key, self.metrics, self.settings, self._first_seq)
+            stream = self._made(key)
         message = stream.refresh(self.market)
         if message is not None:
             self._send(stream, message, self.clock.now().mono_ns)
+        return stream
+
+    def _made(self, key: StreamKey) -> Stream:
+        stream = Stream(key, self.metrics, self.settings, self._first_seq, next(self._numbers))
+        for other in self.streams.values():
+            if other.key.subject == key.subject:
+                other.is_only = stream.is_only = False
+        self.streams[key] = stream
         return stream
 
     def _make_room(self) -> None:

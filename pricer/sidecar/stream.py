@@ -72,10 +72,18 @@ def _size(frames: dict[str, Frame]) -> int:
 
 
 class Stream:
-    """One stream; `first` is the `seq` that its first picture will have."""
+    """One stream; `first` is the `seq` that its first picture will have.
 
-    def __init__(self, key: StreamKey, metrics: Metrics, settings: ServerSection, first: int = 1) -> None:
+    `number` is no other stream's in this session. Two that differ in columns, expiries or pace alone look alike in all
+    else that a client can say of what it had, so a `seq` without a number means this one only while it `is_only`.
+    """
+
+    def __init__(
+        self, key: StreamKey, metrics: Metrics, settings: ServerSection, first: int = 1, number: int = 1
+    ) -> None:
         self.key = key
+        self.number = number
+        self.is_only = True  # there has never been another of its subject beside it
         self.seq = first - 1
         self.readers: dict[str, set[Client]] = {}  # by the name of their encoding
         self.sent_mono_ns = 0  # when anything was last sent to the clients
@@ -153,7 +161,8 @@ class Stream:
             with self._metrics.encoding(self.key.channel, "snapshot"):
                 content = self.picture.whole()
                 head = about(self.key, "snapshot", self.seq)
-                head |= {"protocol": PROTOCOL, "session": self._metrics.session, "crc32": self.picture.crc32()}
+                head |= {"protocol": PROTOCOL, "session": self._metrics.session, "stream": self.number}
+                head["crc32"] = self.picture.crc32()
                 self._whole = self.picture, Message(head | content.head, content.columns)
         return self._whole[1]
 
@@ -179,8 +188,13 @@ class Stream:
             self.ring.clear()
         return found
 
-    def missed(self, seq: int, encoding: Encoding) -> list[Frame] | None:
-        """What a client that had `seq` needs to be up to date; None where not all of it is held."""
+    def missed(self, number: int | None, seq: int, encoding: Encoding) -> list[Frame] | None:
+        """What a client that had `seq` of the stream `number` needs to be up to date.
+
+        None where not all of it is held, or where that was another stream or, without a number, may have been.
+        """
+        if not (self.is_only if number is None else number == self.number):
+            return None
         return [] if seq == self.seq else self.ring.since(seq, self.seq, encoding.name)
 
     def frame(self, message: Message, encoding: Encoding) -> Frame:
