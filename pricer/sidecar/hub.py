@@ -151,7 +151,6 @@ class Hub:
         """One round: every stream that has readers moves on; who is too far behind goes."""
         now = self.clock.now().mono_ns
         self.turned_mono_ns = now
-        self.history.sample(self.snapshot)
         market = self.market
         for stream in tuple(self.streams.values()):
             if stream.is_read:
@@ -159,6 +158,7 @@ class Hub:
         for client in tuple(self._behind):
             if client.outbox.overdue(now):
                 self.drop(client, "slow_client", f"behind for more than {self.settings.slow_client_s:g} s")
+        self.history.sample(market.snapshot)  # nobody waits for it
 
     def _send(self, stream: Stream, message: Message | None, now: int) -> None:
         """A message of a stream to all its readers, or a heartbeat when there was none for long."""
@@ -167,7 +167,7 @@ class Hub:
                 return
             message = stream.heartbeat(self.snapshot.clock.now())
         stream.sent_mono_ns = now
-        for name, frame in stream.frames(message).items():
+        for name, frame in stream.frames(message):
             readers, data = stream.readers.get(name), frame.data
             if not readers:
                 continue

@@ -7,6 +7,7 @@ what it then has to say is one `Message`, encoded once for each encoding that so
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pricer.clock import Instant
@@ -176,17 +177,20 @@ class Stream:
         """Proof of life, with the clocks, when there was nothing to say."""
         return Message(about(self.key, "heartbeat", self.seq) | {"sent_ns": now.wall_ns, "mono_ns": now.mono_ns})
 
-    def frames(self, message: Message) -> dict[str, Frame]:
-        """A message of this stream in each encoding that is read, once; what has a `seq` of its own is kept."""
+    def frames(self, message: Message) -> Iterator[tuple[str, Frame]]:
+        """A message of this stream in each encoding that is read, once; what has a `seq` of its own is kept.
+
+        To be taken to the end. Each is made when it is asked for: readers of one need not wait until the next is made.
+        """
         found = {}
         for name, (encoding, until) in self._encodings.items():
             if self.readers.get(name) or self.seq <= until:
                 found[name] = self.frame(message, encoding)
+                yield name, found[name]
         if message.columns is not None and found:
             self.ring.add(self.seq, found)
         elif message.columns is not None:  # nobody could come back to it
             self.ring.clear()
-        return found
 
     def missed(self, number: int | None, seq: int, encoding: Encoding) -> list[Frame] | None:
         """What a client that had `seq` of the stream `number` needs to be up to date.
