@@ -109,7 +109,8 @@ class Hub:
     @property
     def snapshot(self) -> Snapshot:
         """The newest there is; an empty one before the first."""
-        return self.source.latest or self._nothing
+        latest = self.source.latest
+        return self._nothing if latest is None else latest
 
     @property
     def market(self) -> Market:
@@ -339,10 +340,10 @@ class Hub:
             raise Refused("too_many_subscriptions", f"at most {self.settings.max_subscriptions} a client")
         if key not in self.streams:
             client.session.charge(NEW_STREAM_COST, now)
-        stream = self.current(key)
+        market = self.market
+        stream = self.current(key, market)
         if client.closing:  # what its old subscription was just sent was too much for it
             return
-        market = self.market
         if old is not None:
             client.outbox.restart(old.key)
         if not stream.is_read:  # silence is counted from the first reader's snapshot
@@ -395,13 +396,13 @@ class Hub:
             there = ", ".join(sorted(known[venue]))
             raise Refused("unknown_underlying", f"no underlying {underlying!r} at {venue}; there are {there}")
 
-    def current(self, key: StreamKey) -> Stream:
+    def current(self, key: StreamKey, market: Market | None = None) -> Stream:
         """The stream of a key, moved on to this moment; `Refused` when there are too many in use."""
         stream = self.streams.get(key)
         if stream is None:
             self._make_room()
             stream = self._made(key)
-        message = stream.refresh(self.market)
+        message = stream.refresh(market or self.market)
         if message is not None:
             self._send(stream, message, self.clock.now().mono_ns)
         return stream

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pricer.clock import Instant
@@ -58,8 +59,8 @@ class Ring:
         missed = last - seq
         if last != self._last or not 0 <= missed <= len(self._sent):
             return None
-        found = [self._sent[at].get(encoding) for at in range(len(self._sent) - missed, len(self._sent))]
-        frames = [frame for frame in found if frame is not None]
+        newest_first = [sent.get(encoding) for sent in islice(reversed(self._sent), missed)]
+        frames = [frame for frame in reversed(newest_first) if frame is not None]
         return frames if len(frames) == missed else None
 
     def clear(self) -> None:
