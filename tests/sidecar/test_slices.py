@@ -67,9 +67,24 @@ def market(clock: SameClock) -> Market:
     return Market(clock)
 
 
-def test_the_columns_are_those_of_a_snapshot(market: Market) -> None:
+def test_V09_a_slice_is_rated_again_when_time_alone_may_have_changed_it_and_not_before() -> None:
+    clock = ManualClock(Instant(1_795_000_000 * SECOND, 1000 * SECOND))
+    market = Market(clock, expiries=2, strikes=4)
+    market.quote(0, 3, bid=1.0)
     snapshot = market.snapshot()
     picture = slices.take_picture(snapshot, 9)
+    for _ in range(40):  # past the limits of the model, of the first quotes and of the last one
+        clock.advance(SECOND // 2)
+        picture, anew = slices.take_picture(snapshot, 9, picture), slices.take_picture(snapshot, 9)
+        for mine, other in zip(picture.slices, anew.slices, strict=True):
+            np.testing.assert_array_equal(mine.status, other.status)
+            np.testing.assert_array_equal(mine.reasons, other.reasons)
+    assert (picture.slices[0].status >= Status.STALE).all()
+
+
+def test_the_columns_are_those_of_a_snapshot(market: Market) -> None:
+    snapshot = market.snapshot()
+    picture = slices.slices.take_picture(snapshot, 9)
     columns = orjson.loads(Message({}, slices.all_columns(picture) | slices.ages(picture)).encoded(JSON))["columns"]
     assert set(snapshot.columns()) <= set(columns)
     assert set(columns) - set(snapshot.columns()) == set(slices.INSTANTS)
@@ -112,7 +127,7 @@ def test_an_infinite_value_is_null(market: Market) -> None:
 def test_a_replica_has_the_numbers_of_the_snapshot(market: Market, clock: SameClock) -> None:
     snapshot = market.snapshot(Reason.REPLAY)
     replica = Replica(clock)
-    assert replica.apply(snapshot_message(slices.take_picture(snapshot, 9)))
+    assert replica.apply(snapshot_message(slices.slices.take_picture(snapshot, 9)))
     copy = replica.snapshot()
     assert_same_numbers(snapshot, copy)
     assert copy.reasons == Reason.REPLAY
@@ -128,7 +143,7 @@ def test_a_forward_by_parity_travels_with_its_error(market: Market, clock: SameC
     block = snapshot.blocks[0]
     implied = replace(block.forward, source="parity", error=12.5, parity=None)
     snapshot = replace(snapshot, blocks=(replace(block, forward=implied), *snapshot.blocks[1:]))
-    message = snapshot_message(slices.take_picture(snapshot, 9))
+    message = snapshot_message(slices.slices.take_picture(snapshot, 9))
     assert message["expiries"][0]["forward"]["error"] == 12.5
     assert all("error" not in expiry["forward"] for expiry in message["expiries"][1:])
     assert [expiry["forward"]["parity"] for expiry in message["expiries"][:2]] == [
@@ -193,7 +208,7 @@ def test_unchanged_slices_are_shared_between_pictures(market: Market) -> None:
 
 def test_silence_alone_makes_numbers_stale(market: Market, clock: SameClock) -> None:
     snapshot = market.snapshot()
-    old = slices.take_picture(snapshot, 9)
+    old = slices.slices.take_picture(snapshot, 9)
     clock.advance(3 * SECOND)
     new = slices.take_picture(snapshot, 9, old)
     assert not new.says_the_same_as(old)
