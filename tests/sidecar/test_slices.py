@@ -84,7 +84,7 @@ def test_V09_a_slice_is_rated_again_when_time_alone_may_have_changed_it_and_not_
 
 def test_the_columns_are_those_of_a_snapshot(market: Market) -> None:
     snapshot = market.snapshot()
-    picture = slices.slices.take_picture(snapshot, 9)
+    picture = slices.take_picture(snapshot, 9)
     columns = orjson.loads(Message({}, slices.all_columns(picture) | slices.ages(picture)).encoded(JSON))["columns"]
     assert set(snapshot.columns()) <= set(columns)
     assert set(columns) - set(snapshot.columns()) == set(slices.INSTANTS)
@@ -127,7 +127,7 @@ def test_an_infinite_value_is_null(market: Market) -> None:
 def test_a_replica_has_the_numbers_of_the_snapshot(market: Market, clock: SameClock) -> None:
     snapshot = market.snapshot(Reason.REPLAY)
     replica = Replica(clock)
-    assert replica.apply(snapshot_message(slices.slices.take_picture(snapshot, 9)))
+    assert replica.apply(snapshot_message(slices.take_picture(snapshot, 9)))
     copy = replica.snapshot()
     assert_same_numbers(snapshot, copy)
     assert copy.reasons == Reason.REPLAY
@@ -143,7 +143,7 @@ def test_a_forward_by_parity_travels_with_its_error(market: Market, clock: SameC
     block = snapshot.blocks[0]
     implied = replace(block.forward, source="parity", error=12.5, parity=None)
     snapshot = replace(snapshot, blocks=(replace(block, forward=implied), *snapshot.blocks[1:]))
-    message = snapshot_message(slices.slices.take_picture(snapshot, 9))
+    message = snapshot_message(slices.take_picture(snapshot, 9))
     assert message["expiries"][0]["forward"]["error"] == 12.5
     assert all("error" not in expiry["forward"] for expiry in message["expiries"][1:])
     assert [expiry["forward"]["parity"] for expiry in message["expiries"][:2]] == [
@@ -208,7 +208,7 @@ def test_unchanged_slices_are_shared_between_pictures(market: Market) -> None:
 
 def test_silence_alone_makes_numbers_stale(market: Market, clock: SameClock) -> None:
     snapshot = market.snapshot()
-    old = slices.slices.take_picture(snapshot, 9)
+    old = slices.take_picture(snapshot, 9)
     clock.advance(3 * SECOND)
     new = slices.take_picture(snapshot, 9, old)
     assert not new.says_the_same_as(old)
