@@ -71,8 +71,8 @@ class Moving:
         return market.snapshot()
 
 
-def payloads() -> dict[str, Callable[[], bytes]]:
-    """What the sidecar sends for a tick, by subprotocol; each call has the instant of that call in it.
+def payloads() -> dict[str, Callable[[int], bytes]]:
+    """What the sidecar sends for a tick, by subprotocol; each call puts its instant, UTC nanoseconds, into it.
 
     Of the encodings that name their fields: in the others clients do not find the instant without decoding.
     """
@@ -85,14 +85,14 @@ def payloads() -> dict[str, Callable[[], bytes]]:
     return {name: stamped(body, snapshot.computed.wall_ns) for name, body in bodies.items() if STAMP in body}
 
 
-def stamped(body: bytes, then: int) -> Callable[[], bytes]:
-    """A maker of the same message with the instant of the call wherever `then` stands."""
+def stamped(body: bytes, then: int) -> Callable[[int], bytes]:
+    """A maker of the same message with another instant wherever `then` stands."""
     as_text = str(then).encode()
     if as_text in body:
         pieces = body.split(as_text)
-        return lambda: str(time.time_ns()).encode().join(pieces)
+        return lambda now: str(now).encode().join(pieces)
     pieces = body.split(then.to_bytes(8, "big"))
-    return lambda: time.time_ns().to_bytes(8, "big").join(pieces)
+    return lambda now: now.to_bytes(8, "big").join(pieces)
 
 
 async def volstream(rate: float) -> None:
@@ -124,8 +124,9 @@ async def plain_broadcast(rate: float) -> None:
     async with serve_websockets(stay, "127.0.0.1", 0, compression=None, subprotocols=names) as server:
         tell(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         async for _ in ticks(rate):
+            now = time.time_ns()  # one tick for all of them, as it is one for the sidecar
             for name, make in made.items():
-                broadcast(joined[name], make(), text=ENCODINGS[name].is_text)
+                broadcast(joined[name], make(now), text=ENCODINGS[name].is_text)
 
 
 async def starlette_loop(rate: float) -> None:
@@ -152,8 +153,9 @@ async def starlette_loop(rate: float) -> None:
             await asyncio.sleep(0.01)
     tell(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/")
     async for _ in ticks(rate):
+        now = time.time_ns()
         for name, make in made.items():
-            payload, is_text = make(), ENCODINGS[name].is_text
+            payload, is_text = make(now), ENCODINGS[name].is_text
             text = payload.decode() if is_text else ""
             for websocket in tuple(joined[name]):
                 with contextlib.suppress(WebSocketDisconnect):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from pricer.config import Settings
 from pricer.launch import live_stream
+from pricer.launch.running import loaded_for_good
 from pricer.logs import Seldom
 from pricer.sidecar.alerts import runner  # noqa: F401 - it sets the level of its logger
 
@@ -67,3 +69,10 @@ def test_the_demo_streams_trades_unless_told_not_to_and_serve_only_if_told(
     live_stream(settings, None)
     assert [each["trades"] for each in asked] == [demo, serve]
     assert [each["books_on_demand"] for each in asked] == [7, 7]
+
+
+def test_while_it_serves_collections_leave_alone_what_is_loaded() -> None:
+    before = gc.get_freeze_count()
+    with loaded_for_good():
+        assert gc.get_freeze_count() > before + 10_000
+    assert gc.get_freeze_count() == 0

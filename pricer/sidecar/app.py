@@ -14,7 +14,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
@@ -66,13 +66,14 @@ def create_app(hub: Hub, door: Door | None = None, reloader: Reloader | None = N
     routes.install(app, hub)
     app.include_router(admin(reloader, hub.clock))
     app.include_router(pages(app))
-    app.add_api_websocket_route("/v1/stream", _stream(hub, door))
+    # Starlette's own route: FastAPI's would keep its injection of dependencies, some KiB a client, and there is none.
+    app.router.add_websocket_route("/v1/stream", _stream(hub, door))
     app.add_middleware(Doorkeeper, door=door)
     app.add_middleware(Guard, settings=lambda: door.settings)
     return app
 
 
-def _stream(hub: Hub, door: Door) -> Callable[[WebSocket], object]:
+def _stream(hub: Hub, door: Door) -> Callable[[WebSocket], Awaitable[None]]:
     async def stream(websocket: WebSocket) -> None:
         """Known first: who shows no token in time has cost the hub nothing."""
         known = VISIT in websocket.scope

@@ -47,7 +47,8 @@ FIELDS = {
     "expiries": 'A list of `"25DEC26"` or `"2026-12-25"`, or `{"first": 3}`.',
     "strikes": 'A window around the forward: `{"count": 10}`, `{"percent": 20}` or `{"delta": 0.1}`.',
     "interval_ms": "A slower pace of your own.",
-    "session": "With `seq`, what you last had: the missed messages come, where the server still has them.",
+    "session": "With `stream` and `seq`, what you last had: the missed messages come, where the server still has them.",
+    "stream": "See `session`: the one that the last snapshot named.",
     "seq": "See `session`.",
     "token": "The token, where none came with the handshake.",
 }

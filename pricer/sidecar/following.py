@@ -5,8 +5,9 @@ The rules, as docs/protocol.md has them:
 1. `snapshot` begins, `delta` has the next `seq`, `heartbeat` the one we have; after a `gap` comes a snapshot with its
    `to`. Anything else is a break, and so is a `crc32` that our own values do not have: then we subscribe again, and no
    state is handed out until the snapshot has come.
-2. After a reconnection we ask for what we missed, by `session` and `seq`. `resumed` says that it comes; a snapshot
-   begins anew. Another `session` is another process: its clock and its `seq` have nothing to do with the old ones.
+2. After a reconnection we ask for what we missed, by `session`, `stream` and `seq`. `resumed` says that it comes; a
+   snapshot begins anew. Another `session` is another process: its clock and its `seq` have nothing to do with the old
+   ones. Another `stream` counts something else, although the words that we asked with are the same.
 3. What the protocol does not know of is ignored; what contradicts it is a `ProtocolError`, and the connection is of
    no use any more. What the sidecar refuses is a `RequestRefused`.
 
@@ -70,6 +71,7 @@ class Follower:
     def __init__(self, subscription: Mapping[str, Any], clock: Clock) -> None:
         self.stats: Counter[str] = Counter()
         self.session: str | None = None
+        self.stream: int | None = None
         self.seq: int | None = None
         self.breaks = 0
         self.verified = 0
@@ -103,8 +105,9 @@ class Follower:
         self._requests = [{"op": "ping"}]
         self.wants_reconnect, self._breaks_in_a_row = None, 0
         self._in_sync, self._gap_to = False, None
+        had = {"session": self.session, "stream": self.stream, "seq": self.seq}
         resumable = self.session is not None and self.seq is not None
-        self._subscribe({"session": self.session, "seq": self.seq} if resumable else {})
+        self._subscribe({name: value for name, value in had.items() if value is not None} if resumable else {})
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -184,7 +187,7 @@ class Follower:
             self._clock = self._heard
         for name in SUBJECT:  # the sidecar's own venue, where we asked for none
             self._subject[name] = self._subject[name] or getattr(about, name)
-        self.session, self.seq = about.session, about.seq
+        self.session, self.stream, self.seq = about.session, about.stream, about.seq
         self._in_sync = self._has_state = True
         return self._verified(about)
 
@@ -210,7 +213,7 @@ class Follower:
         return True
 
     def _resumed(self, about: About) -> None:
-        if self.seq is None or about.first != self.seq + 1:
+        if self.seq is None or about.first != self.seq + 1 or about.stream not in (None, self.stream):
             self._break("out_of_sequence")
             return
         self.stats["resumed"] += 1
@@ -231,7 +234,7 @@ class Follower:
             return
         self.stats["sessions"] += 1
         self.breaks += 1
-        self.session, self.seq = None, None
+        self.session, self.stream, self.seq = None, None, None
 
     def _refused(self, about: About) -> None:
         code = about.code or "unknown"

@@ -144,6 +144,7 @@ class About(msgspec.Struct, frozen=True):
     underlying: Word | None = None
     instrument: Word | None = None
     session: Word | None = None
+    stream: Count | None = None
     protocol: Count | None = None
     mono_ns: Ns | None = None
     crc32: Crc | None = None

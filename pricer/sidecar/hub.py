@@ -3,8 +3,7 @@
 Everything here runs on the sidecar's event loop, so joining is atomic: the snapshot that a client gets carries the
 `seq` of the stream at that moment, and the next message of the stream is `seq` + 1.
 
-A frame is written straight to the transport of each reader that has nothing waiting: no task, no queue and no copy for
-a client that keeps up. For one that does not, frames go through its `Outbox` until its transport is empty again.
+`streams` has what there is to read, `delivery` writes it, `requests` answers clients.
 
 A stream moves when the engine has published (at most once per `min_interval_ms`) and when the clock alone has changed a
 status (looked at every `recheck_ms`), so that silence is published as STALE even when the engine says nothing more.
@@ -26,28 +25,16 @@ from pricer.sidecar.alerts.watch import Active
 from pricer.sidecar.channels import Market
 from pricer.sidecar.channels.channel import Served
 from pricer.sidecar.clients import Client, Link
+from pricer.sidecar.delivery import Delivery
 from pricer.sidecar.encodings import ENCODINGS, JSON, Encoding
-from pricer.sidecar.filters import key_of, subject_of
 from pricer.sidecar.history import History
-from pricer.sidecar.messages import Head, Message
+from pricer.sidecar.messages import Message
 from pricer.sidecar.metrics import Metrics
 from pricer.sidecar.moment import nothing_yet
-from pricer.sidecar.outbox import Frame, Gap, Overflow
-from pricer.sidecar.protocol import (
-    NEW_STREAM_COST,
-    PROTOCOL,
-    AnyRequest,
-    Auth,
-    Ping,
-    Refused,
-    StreamKey,
-    Subscribe,
-    Unsubscribe,
-    about,
-    gap,
-    resumed,
-)
+from pricer.sidecar.protocol import PROTOCOL, Refused, StreamKey
+from pricer.sidecar.requests import Requests
 from pricer.sidecar.stream import Stream
+from pricer.sidecar.streams import Streams
 from pricer.snapshot import Snapshot
 
 POLICY = 1008
@@ -92,22 +79,22 @@ class Hub:
         self.server = server  # its name and version, for `welcome`
         self.admission = admission or Admission(settings)
         self.clients: set[Client] = set()
-        self.streams: dict[StreamKey, Stream] = {}
         self.counts: Counter[str] = Counter()
         self.history = History()
         self.alerts: Alerts | None = None  # who watches rules, in a sidecar that serves
         self.metrics = Metrics(self, session or uuid.uuid4().hex)
+        self.streams = Streams(self.metrics)
+        self.delivery = Delivery(settings, self.clock, self.metrics, self.drop)
+        self._requests = Requests(self)
         self.turned_mono_ns = self.clock.now().mono_ns  # when the publisher last came round
         self._nothing = nothing_yet(self.clock)
         self._fresh = asyncio.Event()
-        self._behind: set[Client] = set()  # something waits for them
-        self._overflowing: list[tuple[Client, str]] = []
-        self._first_seq = 1  # of new streams: a stream that is made again must not repeat what it said before
 
     @property
     def snapshot(self) -> Snapshot:
         """The newest there is; an empty one before the first."""
-        return self.source.latest or self._nothing
+        latest = self.source.latest
+        return self._nothing if latest is None else latest
 
     @property
     def market(self) -> Market:
@@ -149,14 +136,12 @@ class Hub:
         """One round: every stream that has readers moves on; who is too far behind goes."""
         now = self.clock.now().mono_ns
         self.turned_mono_ns = now
-        self.history.sample(self.snapshot)
         market = self.market
         for stream in tuple(self.streams.values()):
             if stream.is_read:
                 self._send(stream, stream.advance(market) if stream.is_due(market.now_mono_ns) else None, now)
-        for client in tuple(self._behind):
-            if client.outbox.overdue(now):
-                self.drop(client, "slow_client", f"behind for more than {self.settings.slow_client_s:g} s")
+        self.delivery.drop_overdue(now)
+        self.history.sample(market.snapshot)  # nobody waits for it
 
     def _send(self, stream: Stream, message: Message | None, now: int) -> None:
         """A message of a stream to all its readers, or a heartbeat when there was none for long."""
@@ -165,82 +150,12 @@ class Hub:
                 return
             message = stream.heartbeat(self.snapshot.clock.now())
         stream.sent_mono_ns = now
-        for name, frame in stream.frames(message).items():
-            readers, data = stream.readers.get(name), frame.data
-            if not readers:
-                continue
-            for client in readers:
-                if client.free:
-                    client.write(data)
-                else:
-                    self._queue(client, frame)
-            self.metrics.queued(stream.key.channel, message.type, len(data) * len(readers), len(readers))
-        self._drop_overflowing()
+        self.delivery.broadcast(stream, message)
 
     def reconfigure(self, settings: ServerSection) -> None:
         """Other limits from now on; what a client or a stream was given at its start, it keeps."""
-        self.settings = settings
+        self.settings = self.delivery.settings = settings
         self.admission.reconfigure(settings)
-
-    # ---- writing
-
-    def _put(self, client: Client, frame: Frame, kind: str) -> None:
-        """A message for one client."""
-        if client.free:
-            client.write(frame.data)
-        else:
-            self._queue(client, frame)
-        self.metrics.queued(frame.key.channel if frame.key else "none", kind, len(frame))
-        self._drop_overflowing()
-
-    def _reply(self, client: Client, head: Head) -> None:
-        """An answer to one client, outside of any stream."""
-        message = Message(head)
-        self._put(client, Frame(message.framed(client.encoding)), message.type)
-
-    def _queue(self, client: Client, frame: Frame) -> None:
-        """For a client that has something waiting already. Who needs too much is dropped after the round."""
-        if client.closing:
-            return
-        try:
-            client.outbox.put(frame, self.clock.now().mono_ns)
-        except Overflow as overflow:
-            self._overflowing.append((client, str(overflow)))
-
-    def _drop_overflowing(self) -> None:
-        while self._overflowing:
-            client, reason = self._overflowing.pop()
-            self.drop(client, "queue_limit", reason)
-
-    def blocked(self, client: Client) -> None:
-        """The transport of a client could not take all of a write: what follows waits."""
-        client.free, client.stuck = False, True
-        if client.closing:
-            return
-        waiting, limit = client.link.waiting(), self.settings.queue_hard_bytes
-        client.outbox.writing(waiting, self.clock.now().mono_ns)
-        self._behind.add(client)
-        if waiting > limit:
-            self._overflowing.append((client, f"more than {limit} bytes are waiting"))
-
-    def writable(self, client: Client) -> None:
-        """The transport of a client is empty: write what waits, until it is stuck again or has caught up."""
-        client.stuck = False
-        client.outbox.written()
-        while not client.stuck and not client.closing:
-            item = client.outbox.take()
-            if item is None:
-                client.free = True
-                self._behind.discard(client)
-                return
-            client.write(self._gap(client, item) if isinstance(item, Gap) else item.data)
-        self._drop_overflowing()
-
-    def _gap(self, client: Client, item: Gap) -> bytes:
-        """What was dropped, and the snapshot in its place."""
-        stream = client.streams[item.key.subject]
-        told = gap(item.key, item.first, stream.seq).framed(client.encoding)
-        return told + stream.frame(stream.snapshot(), client.encoding).data
 
     # ---- clients
 
@@ -254,7 +169,7 @@ class Hub:
     def greet(self, client: Client, *, introduced: bool = False) -> None:
         """The first message: who is here, and on which clocks; after it the answer to `auth`, if that came already."""
         now = self.snapshot.clock.now()
-        self._reply(
+        self.delivery.reply(
             client,
             {
                 "type": "welcome",
@@ -268,17 +183,14 @@ class Hub:
             },
         )
         if introduced:
-            self._authorized(client)
-
-    def _authorized(self, client: Client) -> None:
-        self._reply(client, {"type": "authorized", "scopes": sorted(client.scopes)})
+            self._requests.authorized(client)
 
     def leave(self, client: Client) -> None:
         """The connection is gone, for whatever reason."""
         if client not in self.clients:
             return
         self.clients.discard(client)
-        self._behind.discard(client)
+        self.delivery.forget(client)
         self.counts["gaps"] += client.outbox.gaps
         self.counts["dropped_messages"] += client.outbox.dropped
         market = self.market
@@ -293,10 +205,10 @@ class Hub:
             return
         now = self.clock.now().mono_ns
         try:
-            self._serve(client, client.session.receive(data, now), now)
+            self._requests.serve(client, client.session.receive(data, now), now)
         except Refused as refused:
             self.metrics.refused(refused.code)
-            self._reply(client, refused.head)
+            self.delivery.reply(client, refused.head)
             if client.session.refused():
                 self.drop(client, "bad_messages", f"{client.session.errors} bad messages in a row")
         else:
@@ -313,67 +225,6 @@ class Hub:
         """The sidecar ends: every client is told."""
         for client in tuple(self.clients):
             client.hang_up(GOING_AWAY, "the sidecar is shutting down")
-
-    # ---- requests
-
-    def _serve(self, client: Client, request: AnyRequest, now: int) -> None:
-        match request:
-            case Subscribe():
-                self._subscribe(client, request, now)
-            case Unsubscribe():
-                self._unsubscribe(client, request)
-            case Ping():
-                clock = self.snapshot.clock.now()
-                self._reply(client, {"type": "pong", "sent_ns": clock.wall_ns, "mono_ns": clock.mono_ns})
-            case Auth():
-                self._authorized(client)
-
-    def _subscribe(self, client: Client, request: Subscribe, now: int) -> None:
-        subject = subject_of(request, request.venue or self.venue)
-        self.check(subject[1], subject[2])
-        key = key_of(request, subject[1], self.snapshot, self.source, self.settings.min_interval_ms)
-        old = client.streams.get(key.subject)
-        if old is None and len(client.streams) >= self.settings.max_subscriptions:
-            raise Refused("too_many_subscriptions", f"at most {self.settings.max_subscriptions} a client")
-        if key not in self.streams:
-            client.session.charge(NEW_STREAM_COST, now)
-        stream = self.current(key)
-        if client.closing:  # what its old subscription was just sent was too much for it
-            return
-        market = self.market
-        if old is not None:
-            client.outbox.restart(old.key)
-        if not stream.is_read:  # silence is counted from the first reader's snapshot
-            stream.sent_mono_ns = now
-        client.streams[key.subject] = stream
-        stream.join(client, market)
-        if old is not None and old is not stream:  # after the join: what both need stays open
-            old.leave(client, market)
-        self._begin(client, stream, request)
-
-    def _begin(self, client: Client, stream: Stream, request: Subscribe) -> None:
-        """What a new reader missed, where it says what it had and all of that is held; else the whole."""
-        missed = None
-        if request.seq is not None and request.session == self.metrics.session:
-            missed = stream.missed(request.seq, client.encoding)
-        if missed is None or request.seq is None:
-            self.counts["refused_resumes"] += request.seq is not None
-            self._put(client, stream.frame(stream.snapshot(), client.encoding), "snapshot")
-            return
-        self.counts["resumes"] += 1
-        told = resumed(stream.key, request.seq + 1, stream.seq)
-        self._put(client, Frame(told.framed(client.encoding)), told.type)
-        for frame in missed:
-            self._put(client, frame, "delta")
-
-    def _unsubscribe(self, client: Client, request: Unsubscribe) -> None:
-        subject = subject_of(request, request.venue or self.venue)
-        stream = client.streams.pop(subject, None)
-        if stream is None:
-            raise Refused("not_subscribed", f"there is no subscription to {request.underlying}")
-        stream.leave(client, self.market)
-        client.outbox.restart(stream.key)
-        self._reply(client, about(stream.key, "unsubscribed", stream.seq))
 
     # ---- what there is
 
@@ -393,26 +244,13 @@ class Hub:
             there = ", ".join(sorted(known[venue]))
             raise Refused("unknown_underlying", f"no underlying {underlying!r} at {venue}; there are {there}")
 
-    def current(self, key: StreamKey) -> Stream:
+    def current(self, key: StreamKey, market: Market | None = None) -> Stream:
         """The stream of a key, moved on to this moment; `Refused` when there are too many in use."""
-        stream = self.streams.get(key)
-        if stream is None:
-            self._make_room()
-            stream = self.streams[key] = Stream(key, self.metrics, self.settings, self._first_seq)
-        message = stream.refresh(self.market)
+        stream = self.streams.of(key, self.settings)
+        message = stream.refresh(market or self.market)
         if message is not None:
             self._send(stream, message, self.clock.now().mono_ns)
         return stream
-
-    def _make_room(self) -> None:
-        """Idle streams are kept so that their `seq` goes on, as long as there is room; the oldest goes first."""
-        if len(self.streams) < self.settings.max_streams:
-            return
-        idle = next((key for key, stream in self.streams.items() if not stream.is_read), None)
-        if idle is None:
-            raise Refused("too_many_streams", f"at most {self.settings.max_streams} distinct subscriptions at once")
-        # One more than next: not even a client that had the last message of the old stream may go on with the new one.
-        self._first_seq = max(self._first_seq, self.streams.pop(idle).seq + 2)
 
 
 class _Reading:
@@ -428,10 +266,10 @@ class _Reading:
         return not self._client.free
 
     def blocked(self) -> None:
-        self._hub.blocked(self._client)
+        self._hub.delivery.blocked(self._client)
 
     def writable(self) -> None:
-        self._hub.writable(self._client)
+        self._hub.delivery.writable(self._client)
 
     def lost(self) -> None:
         self._hub.leave(self._client)

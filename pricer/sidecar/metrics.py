@@ -66,13 +66,9 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self._messages = Counter(
-            "volstream_messages", "Messages queued to clients", ["channel", "stage"], registry=self.registry
-        )
-        self._bytes = Counter(
-            "volstream_bytes", "Bytes queued to clients", ["channel", "stage"], registry=self.registry
-        )
-        self._queued: dict[tuple[str, str], tuple[Counter, Counter]] = {}  # looking labels up costs more than counting
+        # By (channel, stage). Plain numbers: every message counts here, and a `Counter` takes a lock for each.
+        self.messages: Counts[tuple[str, str]] = Counts()
+        self.bytes: Counts[tuple[str, str]] = Counts()
         self._refusals = Counter(
             "volstream_client_errors", "Bad messages from clients", ["code"], registry=self.registry
         )
@@ -87,12 +83,8 @@ class Metrics:
 
     def queued(self, channel: str, stage: str, size: int, messages: int = 1) -> None:
         """Messages for clients, of so many bytes together; `channel` is "none" for answers."""
-        known = self._queued.get((channel, stage))
-        if known is None:
-            known = self._messages.labels(channel, stage), self._bytes.labels(channel, stage)
-            self._queued[channel, stage] = known
-        known[0].inc(messages)
-        known[1].inc(size)
+        self.messages[channel, stage] += messages
+        self.bytes[channel, stage] += size
 
     def refused(self, code: str) -> None:
         """One bad message; `code` is one of `protocol.CODES`."""
@@ -128,6 +120,8 @@ class HubCollector(Collector):
         yield gauge("volstream_history_bytes", "The last hour of expiries and options", hub.history.nbytes)
         yield gauge("volstream_history_limit_bytes", "Bound of volstream_history_bytes", hub.history.limits.max_bytes)
         yield from self._counters()
+        yield _by_stage("volstream_messages", "Messages queued to clients", hub.metrics.messages)
+        yield _by_stage("volstream_bytes", "Bytes queued to clients", hub.metrics.bytes)
         yield from self._numbers()
 
     def _counters(self) -> Iterable[Metric]:
@@ -180,6 +174,13 @@ class HubCollector(Collector):
         for labels, count in sorted(counts.items()):
             options.add_metric(labels, count)
         return options
+
+
+def _by_stage(name: str, meaning: str, counts: Counts[tuple[str, str]]) -> Metric:
+    family = CounterMetricFamily(name, meaning, labels=["channel", "stage"])
+    for labels, count in sorted(counts.items()):
+        family.add_metric(labels, count)
+    return family
 
 
 def _feeds(snapshot: Snapshot) -> Iterable[Metric]:

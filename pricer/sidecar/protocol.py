@@ -69,8 +69,8 @@ class Strikes(Request):
 class Subscribe(Request):
     """Start, or start anew, with a snapshot; then deltas.
 
-    With `session` and `seq`, what a client last had, the missed messages come in place of the snapshot where the
-    sidecar still has them.
+    With `session`, `stream` and `seq`, what a client last had, the missed messages come in place of the snapshot where
+    the sidecar still has them.
     """
 
     op: Literal["subscribe"]
@@ -83,6 +83,7 @@ class Subscribe(Request):
     strikes: Strikes | None = None
     interval_ms: Annotated[int, Field(ge=1, le=60_000)] | None = None
     session: Name | None = None
+    stream: Annotated[int, Field(ge=0)] | None = None
     seq: Annotated[int, Field(ge=0)] | None = None
 
 
@@ -309,9 +310,9 @@ def gap(key: StreamKey, first: int, last: int) -> Message:
     return Message({"type": "gap", "from": first, "to": last, **_subject(key)})
 
 
-def resumed(key: StreamKey, first: int, last: int) -> Message:
+def resumed(key: StreamKey, stream: int, first: int, last: int) -> Message:
     """The messages `first` to `last`, which the client missed, follow; none where `last` is smaller."""
-    return Message({"type": "resumed", "from": first, "to": last, **_subject(key)})
+    return Message({"type": "resumed", "from": first, "to": last, **_subject(key), "stream": stream})
 
 
 def _subject(key: StreamKey) -> Head:

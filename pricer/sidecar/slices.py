@@ -39,6 +39,8 @@ INSTANTS = ("quote_exchange_ns", "quote_received_ns", "quote_mono_ns", "quote_va
 # Only in HTTP answers, which are one moment. In a stream a row's age grows without a message: take the instants.
 AGES = ("quote_age_ns", "forward_age_ns", "fit_age_ns")
 
+NEVER = 2**63 - 1
+
 Kind = TypeVar("Kind", bound=np.generic)
 
 
@@ -74,7 +76,7 @@ class Slice:
     """One expiry, or the `rows` of it that a window shows.
 
     `values` float64 [field, row] rounded, `status` and `reasons` [pair, row] by the clock, `instants` int64
-    [len(INSTANTS), row]; `newest` of the quotes in it.
+    [len(INSTANTS), row]; `newest` of the quotes in it. Until `settled_until`, monotonic, time alone changes none of it.
     """
 
     block: SliceBlock
@@ -84,6 +86,7 @@ class Slice:
     status: NDArray[np.uint8]
     reasons: NDArray[np.uint64]
     newest: Newest
+    settled_until: int
 
     def __len__(self) -> int:
         return int(self.values.shape[1])
@@ -179,16 +182,28 @@ def take_picture(
 def _slice(
     block: SliceBlock, rows: slice, now: Instant, known: Slice | None, visible: Callable[[SliceBlock], Visible]
 ) -> Slice:
+    if known is not None and (known.block is not block or known.rows != rows):
+        known = None
+    if known is not None and now.mono_ns <= known.settled_until:
+        return known
     status, reasons = statuses_at(block, now, rows)
-    if known is None or known.block is not block or known.rows != rows:
+    settled = _settled_until(block, now, rows)
+    if known is None:
         values, instants = visible(block)
         if rows.stop - rows.start < len(block.definition):
             # In one piece of memory, as the kernels were compiled for it.
             values, instants = np.ascontiguousarray(values[:, rows]), np.ascontiguousarray(instants[:, rows])
-        return Slice(block, rows, values, instants, status, reasons, _newest(instants))
+        return Slice(block, rows, values, instants, status, reasons, _newest(instants), settled)
     if np.array_equal(status, known.status) and np.array_equal(reasons, known.reasons):
         return known
-    return Slice(block, rows, known.values, known.instants, status, reasons, known.newest)
+    return Slice(block, rows, known.values, known.instants, status, reasons, known.newest, settled)
+
+
+def _settled_until(block: SliceBlock, now: Instant, rows: slice) -> int:
+    """The next limit after which a status may be another one."""
+    limits = block.quote_valid_until_ns[rows]
+    ahead = int(np.where(limits >= now.mono_ns, limits, NEVER).min(initial=NEVER))
+    return min(ahead, block.model_valid_until_ns) if block.model_valid_until_ns >= now.mono_ns else ahead
 
 
 def visible_of(block: SliceBlock, digits: int) -> Visible:

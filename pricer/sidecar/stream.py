@@ -7,6 +7,8 @@ what it then has to say is one `Message`, encoded once for each encoding that so
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pricer.clock import Instant
@@ -57,8 +59,8 @@ class Ring:
         missed = last - seq
         if last != self._last or not 0 <= missed <= len(self._sent):
             return None
-        found = [self._sent[at].get(encoding) for at in range(len(self._sent) - missed, len(self._sent))]
-        frames = [frame for frame in found if frame is not None]
+        newest_first = [sent.get(encoding) for sent in islice(reversed(self._sent), missed)]
+        frames = [frame for frame in reversed(newest_first) if frame is not None]
         return frames if len(frames) == missed else None
 
     def clear(self) -> None:
@@ -72,10 +74,18 @@ def _size(frames: dict[str, Frame]) -> int:
 
 
 class Stream:
-    """One stream; `first` is the `seq` that its first picture will have."""
+    """One stream; `first` is the `seq` that its first picture will have.
 
-    def __init__(self, key: StreamKey, metrics: Metrics, settings: ServerSection, first: int = 1) -> None:
+    `number` is no other stream's in this session. Two that differ in columns, expiries or pace alone look alike in all
+    else that a client can say of what it had, so a `seq` without a number means this one only while it `is_only`.
+    """
+
+    def __init__(
+        self, key: StreamKey, metrics: Metrics, settings: ServerSection, first: int = 1, number: int = 1
+    ) -> None:
         self.key = key
+        self.number = number
+        self.is_only = True  # there has never been another of its subject beside it
         self.seq = first - 1
         self.readers: dict[str, set[Client]] = {}  # by the name of their encoding
         self.sent_mono_ns = 0  # when anything was last sent to the clients
@@ -153,7 +163,8 @@ class Stream:
             with self._metrics.encoding(self.key.channel, "snapshot"):
                 content = self.picture.whole()
                 head = about(self.key, "snapshot", self.seq)
-                head |= {"protocol": PROTOCOL, "session": self._metrics.session, "crc32": self.picture.crc32()}
+                head |= {"protocol": PROTOCOL, "session": self._metrics.session, "stream": self.number}
+                head["crc32"] = self.picture.crc32()
                 self._whole = self.picture, Message(head | content.head, content.columns)
         return self._whole[1]
 
@@ -167,20 +178,28 @@ class Stream:
         """Proof of life, with the clocks, when there was nothing to say."""
         return Message(about(self.key, "heartbeat", self.seq) | {"sent_ns": now.wall_ns, "mono_ns": now.mono_ns})
 
-    def frames(self, message: Message) -> dict[str, Frame]:
-        """A message of this stream in each encoding that is read, once; what has a `seq` of its own is kept."""
+    def frames(self, message: Message) -> Iterator[tuple[str, Frame]]:
+        """A message of this stream in each encoding that is read, once; what has a `seq` of its own is kept.
+
+        To be taken to the end. Each is made when it is asked for: readers of one need not wait until the next is made.
+        """
         found = {}
         for name, (encoding, until) in self._encodings.items():
             if self.readers.get(name) or self.seq <= until:
                 found[name] = self.frame(message, encoding)
+                yield name, found[name]
         if message.columns is not None and found:
             self.ring.add(self.seq, found)
         elif message.columns is not None:  # nobody could come back to it
             self.ring.clear()
-        return found
 
-    def missed(self, seq: int, encoding: Encoding) -> list[Frame] | None:
-        """What a client that had `seq` needs to be up to date; None where not all of it is held."""
+    def missed(self, number: int | None, seq: int, encoding: Encoding) -> list[Frame] | None:
+        """What a client that had `seq` of the stream `number` needs to be up to date.
+
+        None where not all of it is held, or where that was another stream or, without a number, may have been.
+        """
+        if not (self.is_only if number is None else number == self.number):
+            return None
         return [] if seq == self.seq else self.ring.since(seq, self.seq, encoding.name)
 
     def frame(self, message: Message, encoding: Encoding) -> Frame:

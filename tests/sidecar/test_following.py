@@ -176,12 +176,14 @@ def test_V08_after_a_reconnection_what_was_missed_is_asked_for_by_session_and_se
     assert bench.follower.seq == 5
 
 
-def test_V08_a_resumption_that_does_not_join_on_is_none() -> None:
+@pytest.mark.parametrize("answer", [{"from": 4, "to": 4, "stream": 7}, {"from": 3, "to": 3, "stream": 8}])
+def test_V08_a_resumption_that_does_not_join_on_is_none(answer: dict[str, int]) -> None:
     bench, server = Bench(), Server()
-    bench.give(server.snapshot(), server.delta())
+    bench.give(server.snapshot(stream=7), server.delta())
     bench.follower.lost()
-    bench.connect()
-    bench.give(server.other("resumed", **{"from": 4, "to": 4}))
+    asked = bench.connect()[1]
+    assert (asked["session"], asked["stream"], asked["seq"]) == ("first", 7, 2)
+    bench.give(server.other("resumed", **answer))
     assert "session" not in bench.follower.to_send()[0]
     assert bench.give(server.delta()) == [False]
 

@@ -41,6 +41,13 @@ def test_V07_whoever_joins_between_two_rounds_moves_the_stream_for_all() -> None
     assert bench.read(early) == bench.read(late) == []
 
 
+def test_a_market_without_options_still_has_its_connections() -> None:
+    bench = Bench()
+    bench.source.publish(replace(bench.market.snapshot(), blocks=()))
+    told = bench.say(bench.join(), '{"op":"subscribe","channel":"health"}')[0]
+    assert "main" in told["columns"]["name"]
+
+
 def test_one_encode_and_one_frame_for_all_clients() -> None:
     bench = Bench()
     clients = [bench.join() for _ in range(5)]

@@ -41,7 +41,7 @@ def test_the_fuzzer_finds_what_it_looks_for(monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyError("an unforeseen field")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pricer.sidecar.hub.key_of", crash)
+        patch.setattr("pricer.sidecar.requests.key_of", crash)
         with pytest.raises(Fault, match="unforeseen"):
             fuzz_sidecar(500, 1, "requests")
     monkeypatch.setattr("pricer.sidecar.replica._check", crash)

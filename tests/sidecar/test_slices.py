@@ -67,6 +67,21 @@ def market(clock: SameClock) -> Market:
     return Market(clock)
 
 
+def test_V09_a_slice_is_rated_again_when_time_alone_may_have_changed_it_and_not_before() -> None:
+    clock = ManualClock(Instant(1_795_000_000 * SECOND, 1000 * SECOND))
+    market = Market(clock, expiries=2, strikes=4)
+    market.quote(0, 3, bid=1.0)
+    snapshot = market.snapshot()
+    picture = slices.take_picture(snapshot, 9)
+    for _ in range(40):  # past the limits of the model, of the first quotes and of the last one
+        clock.advance(SECOND // 2)
+        picture, anew = slices.take_picture(snapshot, 9, picture), slices.take_picture(snapshot, 9)
+        for mine, other in zip(picture.slices, anew.slices, strict=True):
+            np.testing.assert_array_equal(mine.status, other.status)
+            np.testing.assert_array_equal(mine.reasons, other.reasons)
+    assert (picture.slices[0].status >= Status.STALE).all()
+
+
 def test_the_columns_are_those_of_a_snapshot(market: Market) -> None:
     snapshot = market.snapshot()
     picture = slices.take_picture(snapshot, 9)

@@ -6,6 +6,7 @@ import zlib
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,12 +16,14 @@ from pricer.sidecar.channels.chain import ChainChannel
 from pricer.sidecar.clients import Client
 from pricer.sidecar.encodings import JSON
 from pricer.sidecar.encodings.json import JsonEncoding
+from pricer.sidecar.following import Follower as Following
 from pricer.sidecar.messages import Message
 from pricer.sidecar.outbox import Frame
 from pricer.sidecar.protocol import StreamKey
 from pricer.sidecar.stream import FAREWELL, Ring
 from tests.handmade import SECOND
 from tests.sidecar.bench import SUBSCRIBE, UNSUBSCRIBE, Bench, seqs
+from tests.sidecar.snapshots import listed, plausible
 
 KEY = StreamKey("chain", "deribit", "BTC")
 
@@ -89,6 +92,7 @@ def test_V08_a_client_that_comes_back_gets_what_it_missed() -> None:
         "channel": "chain",
         "venue": "deribit",
         "underlying": "BTC",
+        "stream": 1,
     }
     assert seqs(messages[1:]) == [("delta", 3)]
     bench.tick()
@@ -145,6 +149,80 @@ def test_V08_a_stream_that_was_made_again_does_not_repeat_a_seq() -> None:
         assert bench.say(bench.join(), resume("here", had))[0]["type"] == "snapshot"
 
 
+class Returning:
+    """A bot that names an expiry by its day, comes back, and sends what it always sends."""
+
+    def __init__(self, bench: Bench, day: str, *, names_stream: bool) -> None:
+        self.follower = Following({"underlying": "BTC", "expiries": [day]}, bench.clock)
+        self._bench, self._names_stream = bench, names_stream
+
+    def connect(self) -> list[dict[str, Any]]:
+        """What the sidecar answers."""
+        self.client = self._bench.join()
+        self.follower.connected()
+        for request in self.follower.to_send():
+            if not self._names_stream:
+                request.pop("stream", None)
+            self._bench.hub.receive(self.client, orjson.dumps(request).decode())
+        return [message for message in self.read() if message["type"] != "pong"]
+
+    def read(self) -> list[dict[str, Any]]:
+        messages = self._bench.read(self.client)
+        for message in messages:
+            self.follower.receive(orjson.dumps(message))
+        return messages
+
+    def lose(self) -> None:
+        self._bench.links[self.client].lose()
+        self.follower.lost()
+
+
+@pytest.mark.parametrize("names_stream", [True, False])
+def test_V08_the_same_words_that_mean_other_expiries_now_are_another_stream(names_stream: bool) -> None:
+    bench = Bench(session="here")
+    market = bench.market
+    first_ns = market.definitions[0].key.expiry_ns
+    day = str(np.datetime64(first_ns, "ns").astype("datetime64[D]"))
+    bot, other = (Returning(bench, day, names_stream=names_stream) for _ in range(2))
+    bot.connect()
+    bench.tick()
+    bot.read()
+    assert (bot.follower.stream, bot.follower.seq) == (1, 2)
+    bot.lose()
+    second = listed(first_ns + 8 * 3600 * SECOND, 4)  # another expiry on the very day
+    market.definitions.append(second)
+    market.blocks.append(plausible(second, bench.clock.now(), market.spot, 9))
+    bench.source.publish(market.snapshot())
+    other.connect()
+    for _ in range(3):
+        bench.tick()
+        other.read()
+    assert (other.follower.stream, other.follower.seq) == (2, 4), "it holds a message 2 of its own, and what followed"
+    answers = bot.connect()
+    assert [(message["type"], message["stream"]) for message in answers] == [("snapshot", 2)]
+    assert answers[0]["columns"]["name"] == [*market.definitions[0].names, *second.names]
+    bench.tick()
+    bot.read()
+    assert not bot.follower.stats
+    assert bot.follower.in_sync
+    assert b"volstream_refused_resumes_total 1.0" in bench.hub.metrics.text()
+
+
+def test_V08_the_seq_of_other_columns_resumes_nothing() -> None:
+    bench = Bench(session="here")
+    wide, narrow = bench.join(), bench.join()
+    iv = SUBSCRIBE.replace("}", ',"columns":["iv"]}')
+    bench.say(wide)
+    bench.say(narrow, iv)
+    for _ in range(3):
+        bench.tick()
+    for number in ("1", "null"):  # that of the other one, and none
+        asked = iv.replace("}", f',"session":"here","stream":{number},"seq":2}}')
+        assert seqs(bench.say(bench.join(), asked)) == [("snapshot", 4)]
+    asked = iv.replace("}", ',"session":"here","stream":2,"seq":2}')
+    assert [message["type"] for message in bench.say(bench.join(), asked)] == ["resumed", "delta", "delta"]
+
+
 def test_V08_an_encoding_is_made_on_for_a_while_for_a_reader_that_may_come_back() -> None:
     bench = Bench(session="here", resume_messages=1000)
     leaves, stays = bench.join(encoding=Doubled()), bench.join()
@@ -154,8 +232,8 @@ def test_V08_an_encoding_is_made_on_for_a_while_for_a_reader_that_may_come_back(
     for _ in range(FAREWELL + 20):
         bench.tick()
     stream = bench.hub.current(KEY)
-    assert len(stream.missed(stream.seq - 20, JSON) or []) == 20
-    assert stream.missed(stream.seq - 1, Doubled()) is None, "not for ever"
+    assert len(stream.missed(None, stream.seq - 20, JSON) or []) == 20
+    assert stream.missed(None, stream.seq - 1, Doubled()) is None, "not for ever"
     assert Doubled.made == FAREWELL + 1  # and its snapshot
 
 

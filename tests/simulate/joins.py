@@ -1,5 +1,7 @@
 """Joins and drops without end, on virtual time: `python -m tests.simulate.joins --joins 1_000_000 [--seed S]`.
 
+So many joins are several simulations, each with the next seed, on all cores (`--processes`).
+
 One hub and many followers, with nothing between them but lists: clients come and go at any moment, are slow, lose
 messages that were on their way, come back and resume by session and sequence number, and now and then the sidecar
 itself is another one. Every state that any client is given is compared with what the reference had in that version,
@@ -11,11 +13,14 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
+import itertools
+import multiprocessing
+import os
 import random
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +40,8 @@ CLIENTS = 12
 ROOM = 6  # writes that are on their way to a client before the next has to wait
 STEP_NS = SECOND // 50
 COLUMNS = ["bid"]
+# Of one simulation; another one has another seed.
+MOST_JOINS = 20_000
 # Every value is compared in the replica's table, those of each so many-th version in the `Snapshot` made of it, too.
 WHOLE_EVERY = 16
 VENUE, UNDERLYING = "deribit", "BTC"
@@ -52,6 +59,13 @@ class Tally:
     states: int = 0
     verified: int = 0  # checksums of the sidecar's compared with our own
     events: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """What another one saw, too."""
+        self.joins += other.joins
+        self.states += other.states
+        self.verified += other.verified
+        self.events.update(other.events)
 
 
 @functools.lru_cache(1024)
@@ -253,21 +267,37 @@ class Simulation:
             self.tally.verified += consumer.follower.verified
 
 
-def run(joins: int, seed: int, show: Callable[[Tally], None] = lambda tally: None) -> Tally:
+def run(joins: int, seed: int) -> Tally:
     """So many joins; raises `Wrong` at the first value out of sequence."""
     simulation = Simulation(seed)
     tally = simulation.tally
-    shown = 0
     while tally.joins < joins:
         try:
             simulation.step()
         except Wrong as wrong:
             raise Wrong(f"seed {seed}, join {tally.joins}: {wrong}") from None
-        if tally.joins >= shown + 10_000:
-            shown = tally.joins
-            show(tally)
     simulation.settle()
     return tally
+
+
+def shares(joins: int, seed: int) -> list[tuple[int, int]]:
+    """So many joins as (joins, seed) of simulations."""
+    sizes = [min(MOST_JOINS, joins - start) for start in range(0, joins, MOST_JOINS)]
+    return list(zip(sizes, itertools.count(seed)))
+
+
+def run_share(share: tuple[int, int]) -> Tally | str:
+    """One of them in a process of its own; what was wrong as text, since that is what comes back."""
+    try:
+        return run(*share)
+    except Wrong as wrong:
+        return str(wrong)
+
+
+def forget_nothing() -> None:
+    """What is loaded by now stays: collections need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 def main() -> int:
@@ -275,20 +305,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulate.joins", description=__doc__)
     parser.add_argument("--joins", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=20261122)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
-    began_s = time.monotonic()
-
-    def show(tally: Tally) -> None:
-        rate = tally.joins / (time.monotonic() - began_s)
-        print(f"{tally.joins:,} of {asked.joins:,} joins, {rate:,.0f}/s", file=sys.stderr, flush=True)
-
-    try:
-        tally = run(asked.joins, asked.seed, show)
-    except Wrong as wrong:
-        print(f"FAILED: {wrong}")
-        return 1
-    print(f"{tally.joins:,} joins, {tally.states:,} states read and compared, none wrong; {tally.verified:,} checksums")
-    print(", ".join(f"{name} {count:,}" for name, count in tally.events.most_common()))
+    began_s, total = time.monotonic(), Tally()
+    # Spawned, not forked: Numba's own threads do not survive a fork.
+    with multiprocessing.get_context("spawn").Pool(asked.processes, forget_nothing) as pool:
+        for found in pool.imap_unordered(run_share, shares(asked.joins, asked.seed)):
+            if isinstance(found, str):
+                print(f"FAILED: {found}")
+                return 1
+            total.add(found)
+            rate = total.joins / (time.monotonic() - began_s)
+            print(f"{total.joins:,} of {asked.joins:,} joins, {rate:,.0f}/s", file=sys.stderr, flush=True)
+    print(f"{total.joins:,} joins, {total.states:,} states read and compared, none wrong; {total.verified:,} checksums")
+    print(", ".join(f"{name} {count:,}" for name, count in total.events.most_common()))
     print(f"{time.monotonic() - began_s:.0f} s")
     return 0
 

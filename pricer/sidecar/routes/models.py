@@ -240,6 +240,7 @@ class Chain(Head):
     type: Literal["snapshot"]
     channel: Literal["chain"]
     protocol: int
+    stream: int = Field(description="Whose `seq` it is: a client may resume its subscription from here.")
     computed_age_ns: int
     reasons: Reasons
     index: Price

@@ -42,7 +42,8 @@ class View:
         self.venue, self.underlying = stream.key.venue, stream.key.underlying
         self.digits = digits
         # Weak, since ages grow while nothing changes, and since each format is another text.
-        self.tag = f'W/"{session}.{stream.seq}"'
+        # Of the stream, too: the same words may mean another one once another expiry is listed.
+        self.tag = f'W/"{session}.{stream.number}.{stream.seq}"'
         self._kept: dict[Hashable, Message] = {}
 
     @property

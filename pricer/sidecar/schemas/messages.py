@@ -189,6 +189,7 @@ class Whole(State):
     type: Literal["snapshot"]
     protocol: Count = Field(description="version of this protocol: 1")
     session: Text = Field(description="this run of the sidecar; another one begins all seq anew")
+    stream: Count = Field(description="whose seq it is: no two streams of a session have the same")
 
 
 class Change(State):
@@ -354,6 +355,7 @@ class Resumed(Subject):
     type: Literal["resumed"]
     from_: Count = Field(alias="from", description="the first that follows")
     to: Count = Field(description="the last that was sent before now")
+    stream: Count = Field(description="of which stream they are")
 
 
 class AlertsMoment(Model):

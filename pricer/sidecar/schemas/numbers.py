@@ -16,7 +16,7 @@ NUMBERS = {
     "Welcome": "protocol session server heartbeat_s encodings mono_ns sent_ns",
     "ChainSnapshot": (
         "seq venue underlying instrument sent_ns mono_ns version venue_ns received_ns computed_ns computed_age_ns "
-        "reasons crc32 columns protocol session index perpetual feeds expiries convention"
+        "reasons crc32 columns protocol session index perpetual feeds expiries convention stream"
     ),
     "Price": "value source exchange_ns received_ns age_ns valid_until_ns status reasons",
     "Perpetual": "value source exchange_ns received_ns age_ns valid_until_ns status reasons bid ask funding",
@@ -43,7 +43,7 @@ NUMBERS = {
     "ExpiryNow": "expiry_ns ttm forward fitted_ns fit_age_ns valid_until_ns",
     "ForwardSnapshot": (
         "seq venue underlying instrument sent_ns mono_ns version venue_ns received_ns computed_ns computed_age_ns "
-        "reasons crc32 columns protocol session"
+        "reasons crc32 columns protocol session stream"
     ),
     "ForwardColumns": (
         "name kind expiry_ns ttm value bid ask funding basis parity parity_error parity_gap source exchange_ns "
@@ -55,7 +55,7 @@ NUMBERS = {
     ),
     "SurfaceSnapshot": (
         "seq venue underlying instrument sent_ns mono_ns version venue_ns received_ns computed_ns computed_age_ns "
-        "reasons crc32 columns protocol session surface_version"
+        "reasons crc32 columns protocol session surface_version stream"
     ),
     "SurfaceColumns": (
         "expiry_ns ttm forward model a b rho m sigma k_min k_max atm_iv rr25 bf25 min_g min_calendar_gap certified "
@@ -67,7 +67,7 @@ NUMBERS = {
     ),
     "HealthSnapshot": (
         "seq venue underlying instrument sent_ns mono_ns version venue_ns received_ns computed_ns computed_age_ns "
-        "reasons crc32 columns protocol session latency options clients streams alarms"
+        "reasons crc32 columns protocol session latency options clients streams alarms stream"
     ),
     "Latency": "p50_ns p90_ns p99_ns count",
     "HealthColumns": "name kind state detail since_ns lag_ns skew_ns status reasons",
@@ -77,7 +77,7 @@ NUMBERS = {
     ),
     "TradesSnapshot": (
         "seq venue underlying instrument sent_ns mono_ns version venue_ns received_ns computed_ns computed_age_ns "
-        "reasons crc32 columns protocol session tape"
+        "reasons crc32 columns protocol session tape stream"
     ),
     "TradesColumns": "number instrument id price amount side iv index exchange_ns received_ns",
     "TradesDelta": (
@@ -86,7 +86,7 @@ NUMBERS = {
     ),
     "DepthSnapshot": (
         "seq venue underlying instrument sent_ns mono_ns version venue_ns received_ns computed_ns computed_age_ns "
-        "reasons crc32 columns protocol session book micro"
+        "reasons crc32 columns protocol session book micro stream"
     ),
     "Book": "status reasons exchange_ns received_ns age_ns detail",
     "Tape": "status reasons detail",
@@ -98,7 +98,7 @@ NUMBERS = {
     ),
     "AlertsSnapshot": (
         "seq venue underlying instrument sent_ns mono_ns version venue_ns received_ns computed_ns computed_age_ns "
-        "reasons crc32 columns protocol session raised"
+        "reasons crc32 columns protocol session raised stream"
     ),
     "AlertsColumns": "rule subject metric limit since_ns state value status reasons",
     "AlertsDelta": (
@@ -107,12 +107,12 @@ NUMBERS = {
     ),
     "Heartbeat": "channel venue underlying instrument seq sent_ns mono_ns",
     "Gap": "channel venue underlying instrument from to",
-    "Resumed": "channel venue underlying instrument from to",
+    "Resumed": "channel venue underlying instrument from to stream",
     "Unsubscribed": "channel venue underlying instrument seq",
     "Pong": "sent_ns mono_ns",
     "Authorized": "scopes",
     "Error": "code message channel venue underlying instrument",
-    "Subscribe": "channel underlying venue instrument columns expiries strikes interval_ms session seq",
+    "Subscribe": "channel underlying venue instrument columns expiries strikes interval_ms session seq stream",
     "Expiries": "first names",
     "Strikes": "count percent delta",
     "Unsubscribe": "channel underlying venue instrument",

@@ -46,6 +46,7 @@ class Subscribe(Unsubscribe):
     interval_ms: Count = absent("the least time between two messages; at least the sidecar's own")
     session: TextOrNull = absent("to resume: the session of the last message")
     seq: Count = absent("to resume: the seq of the last message")
+    stream: Count = absent("to resume: the stream of the last snapshot")
 
 
 class Ping(Model):

@@ -55,8 +55,8 @@ class Stream {
 
   // Where the last session left off, so that only what was missed need come.
   get question() {
-    const { session, seq, inSync } = this.table;
-    return { op: "subscribe", ...this.request, ...(inSync && session !== null && { session, seq }) };
+    const { session, stream, seq, inSync } = this.table;
+    return { op: "subscribe", ...this.request, ...(inSync && session !== null && { session, stream, seq }) };
   }
 
   tell(what, ...details) {

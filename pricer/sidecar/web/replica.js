@@ -18,6 +18,7 @@ export class Replica {
   rows = 0;
   inSync = false; // false before the first snapshot, and from a break until the next one
   session = null;
+  stream = undefined; // its number in the session, by which two of the same subject are told apart
   clock = null; // of the connection that the newest message came over
 
   get seq() {
@@ -35,6 +36,7 @@ export class Replica {
     this.columns = columns;
     this.rows = Object.values(columns)[0]?.length ?? 0;
     this.session = message.session ?? this.session;
+    this.stream = message.stream;
     this.clock = clock;
     this.inSync = true;
     return this.#proven(message);
@@ -56,7 +58,7 @@ export class Replica {
 
   // The messages after `seq` will follow: nothing was missed.
   resumed(message, clock) {
-    if (message.from !== this.seq + 1) return this.lost();
+    if (message.from !== this.seq + 1 || (message.stream ?? this.stream) !== this.stream) return this.lost();
     this.clock = clock;
     this.inSync = true;
     return true;

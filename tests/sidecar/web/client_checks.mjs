@@ -197,6 +197,20 @@ export function checks({ Client }, { crc32, checksum }) {
       client.close();
     },
 
+    async "what is resumed is of the very stream that was lost"() {
+      const { client, socket, chain } = await joined();
+      socket().say(snapshot(8, [0.5, 0.6, 0.7], { stream: 3 }));
+      const lost = socket();
+      lost.end(1001);
+      await until(() => socket() !== lost, "a second connection");
+      socket().open();
+      await turn();
+      equal(socket().questions[0].stream, 3);
+      socket().say({ type: "resumed", from: 9, to: 9, stream: 4, ...about });
+      equal([chain.table.inSync, client.counts.breaks, client.counts.resumed], [false, 1, 0]);
+      client.close();
+    },
+
     async "another session brings another snapshot"() {
       const { client, socket, chain } = await joined();
       const lost = socket();
