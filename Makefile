@@ -15,11 +15,8 @@ demo: ## the embedded market, the pricer and the sidecar, with the live chain in
 	@.ci/environment server
 	@$(BIN)/volstream demo $(ARGS)
 
-test: check ## everything that CI runs
-	@.ci/browser
-	@.ci/node
-	@$(BIN)/volstream warmup # once, on both cores, before tests that have a time limit each
-	$(PYTEST) -rs -n 2 --dist worksteal -m "not long" $(ARGS)
+test: ## everything that CI runs
+	@.ci/tests $(ARGS)
 
 test-long: setup ## the tests that are too slow for every change
 	$(PYTEST) -rs -m long --timeout 3600 $(ARGS) || [ $$? = 5 ] # 5: there are none

@@ -116,7 +116,7 @@ def test_quotes_are_held_against_books_only_while_there_is_one(venue: Venue) -> 
 
 
 async def book_of(stream: pricer.LiveStream, name: str) -> Any:
-    await until(lambda: stream.book(name).status <= Status.DEGRADED, 20)
+    await until(lambda: stream.book(name).status <= Status.DEGRADED)
     return stream.book(name).book
 
 
@@ -127,11 +127,11 @@ async def test_I7_books_come_and_go_over_a_reconnection_and_the_recording_replay
             url=server.url, expiries=1, strikes=3, trades=True, books_on_demand=1, connections=2, record=path
         )
         async with stream:
-            await until(lambda: stream.latest is not None and len(stream.latest) >= 12, 30)
+            await until(lambda: stream.latest is not None and len(stream.latest) >= 12)
             assert stream.latest is not None
             name, other = (row.name for row in list(stream.latest)[5:7])
             assert stream.underlying_of(name) == "BTC"
-            await until(lambda: stream.underlying_of("BTC-PERPETUAL") == "BTC", 10)
+            await until(lambda: stream.underlying_of("BTC-PERPETUAL") == "BTC")
             assert stream.underlying_of("BTC-1JAN70-1-C") is None
             assert stream.want_book(name)
             assert not stream.want_book(other)
@@ -140,12 +140,12 @@ async def test_I7_books_come_and_go_over_a_reconnection_and_the_recording_replay
             assert stream.book(other).book is None
             for session in list(server.sessions):
                 session.transport.abort()
-            await until(lambda: stream.book(name).status is Status.STALE, 10)
+            await until(lambda: stream.book(name).status is Status.STALE)
             again = await book_of(stream, name)
             assert again.received.mono_ns > book.received.mono_ns
             stream.release_book(name)
             await book_of(stream, other)
-            await until(lambda: stream.recent_trades(underlying="BTC").following > 0, 20)
+            await until(lambda: stream.recent_trades(underlying="BTC").following > 0)
             assert stream.recent_trades(underlying="BTC").trades[-1].instrument.startswith("BTC-")
             live = stream.latest
         assert stream.stats["recordings_stopped"] == 0

@@ -71,11 +71,11 @@ async def test_I10_R07_Z05_a_live_stream_shows_its_key_to_the_venue_alone(
     bank.instruments = listed(3)
     async with bank.running():
         key = pricer.Credentials(KEY, CANARY)
-        stream = pricer.live(url=bank.url, credentials=key, record=file, timeout=5, seed=1)
+        stream = pricer.live(url=bank.url, credentials=key, record=file, timeout=30, seed=1)
         async with stream:
-            await until(lambda: bank.asked_for("private/get_positions") == 1, 20)
+            await until(lambda: bank.asked_for("private/get_positions") == 1)
             bank.connections[0].transport.abort()
-            await until(lambda: bank.asked_for("public/auth") == 2, 20)
+            await until(lambda: bank.asked_for("public/auth") == 2)
             await asyncio.sleep(0.1)
             shown = [repr(stream), repr(stream.stats), repr(stream.engine_counters), repr(stream.feed_counters)]
             shown += [repr(stream.engine.counters), repr(stream.latest), repr(stream._feed_of)]

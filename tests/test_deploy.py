@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pricer.config import Settings
+from tests.adapters.loopback import free_port
 from tests.data import CHECKOUT
 from tests.sidecar.certificates import make
 from tests.sidecar.secured import Ring, secured
@@ -108,13 +109,9 @@ def health() -> Any:
 
 @pytest.mark.parametrize("how", ["port", "tls", "metrics_port", "unix_socket"])
 async def test_the_healthcheck_says_alive_and_dead(how: str, tmp_path: Path, health: Any) -> None:
-    import socket
-
     from pricer.clock import SystemClock
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     ring = Ring(tmp_path / "tokens.toml")
     ring.add("bot")
     server: dict[str, Any] = {"port": port, "tokens_file": str(ring.path)}

@@ -14,7 +14,7 @@ import pytest
 import pricer
 from pricer.simulator.venues.deribit import DeribitServer
 from tests.data import CHECKOUT
-from tests.test_demo import address_when_ready, demo
+from tests.sidecar.serving import running, stream_of
 
 # Kernels that are compiled for the first time take a minute on two cores.
 pytestmark = pytest.mark.timeout(300)
@@ -37,16 +37,26 @@ def test_quickstart_prices_arrays_and_a_live_chain() -> None:
 
 
 def test_the_hedging_bot_hedges_and_ends() -> None:
-    printed = run("examples/hedging_bot.py", "--seconds", "6")
-    assert "USD  trade 1" in printed
-    assert "done:" in printed
+    for seconds in ("5", "60"):  # a busy machine has less time than it is given
+        printed = run("examples/hedging_bot.py", "--seconds", seconds)
+        assert "done:" in printed
+        if "USD  trade 1" in printed:
+            return
+    pytest.fail(printed)
 
 
-def test_the_sidecar_client_reads_numbers_over_the_wire() -> None:
-    with demo() as process:
-        address = address_when_ready(process)
-        stream = address.replace("http://", "ws://").rstrip("/") + "/v1/stream"
-        printed = run("examples/sidecar_client.py", "--url", stream, "--seconds", "4")
+async def test_the_sidecar_client_reads_numbers_over_the_wire() -> None:
+    await asyncio.to_thread(pricer.warmup)
+    async with (
+        DeribitServer(seed=7) as market,
+        pricer.live(url=market.url) as stream,
+        running(stream, min_interval_ms=100) as address,
+    ):
+        for seconds in ("3", "40"):  # the same
+            program = ("examples/sidecar_client.py", "--url", stream_of(address), "--seconds", seconds)
+            printed = await asyncio.to_thread(run, *program)
+            if "delta 0." in printed:
+                break
     assert "delta 0." in printed
     assert "reconnections: none" in printed
 

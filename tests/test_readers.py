@@ -28,19 +28,20 @@ async def test_E03_a_callback_that_blocks_delays_neither_the_engine_nor_its_neig
 
     def blocking(snapshot: Snapshot) -> None:
         blocked.set()
-        release.wait(20)
+        release.wait(90)
 
     async with stream_of() as stream:
         stream.on_snapshot(lambda snapshot: late_ns.append(clock.now().mono_ns - snapshot.computed.mono_ns))
         await until(lambda: len(late_ns) >= 10)
         before = float(np.median(late_ns))
         stuck = stream.on_snapshot(blocking)
-        await asyncio.to_thread(blocked.wait, 20)
+        await asyncio.to_thread(blocked.wait, 60)
         late_ns.clear()
         made = stream.stats["snapshots"]
         await until(lambda: len(late_ns) >= 10)
         assert stream.stats["snapshots"] >= made + 8
-        assert float(np.median(late_ns)) < before + 20e6, "a busy machine is given some milliseconds"
+        # A busy machine is given a second: whom the one that blocks held up would wait for a minute and a half.
+        assert float(np.median(late_ns)) < before + 1e9
         assert stuck._mailbox.dropped >= 5
         release.set()
         assert stuck.error is None
@@ -97,7 +98,7 @@ def test_E05_readers_beside_the_engine_never_see_half_of_a_change() -> None:
     threads = [threading.Thread(target=poll), threading.Thread(target=wait)]
     for thread in threads:
         thread.start()
-    ends, version = time.monotonic() + 1.5, 1
+    ends, version = time.monotonic() + 0.5, 1
     while time.monotonic() < ends or min(reads) < 2000:
         version += 1
         latest[0] = price(version)

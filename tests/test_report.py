@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pricer import cli
 from pricer.errors import RecordingError
 from pricer.report import FIELDS, Report, last_marks, report
 from tests.data import CHECKOUT, data_path
@@ -120,11 +121,12 @@ def test_everything_lists_the_options_of_which_nothing_came_too(found: Report, r
     assert len(last_marks(recording)) >= len(found.rows)
 
 
-def test_a_file_that_is_no_recording_fails_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_recording_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("bread, milk\n")
-    for path, named in ((tmp_path / "notes.txt", b"notes.txt: line 1"), (tmp_path / "gone", b"gone: No such file")):
-        outcome = replay(str(path), "--csv")
-        assert outcome.returncode == 1
-        assert outcome.stdout == b""
-        assert named in outcome.stderr.splitlines()[-1]
-        assert b"Traceback" not in outcome.stderr
+    for path, named in ((tmp_path / "notes.txt", "notes.txt: line 1"), (tmp_path / "gone", "gone: No such file")):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["replay", str(path), "--csv"])
+        said = capsys.readouterr()
+        assert (ended.value.code, said.out) == (1, "")
+        assert named in said.err.splitlines()[-1]
+        assert "Traceback" not in said.err

@@ -74,7 +74,7 @@ def _far_from_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def until(happened: Callable[[], bool]) -> None:
     """Wait for something that another thread does."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not happened():  # noqa: ASYNC110 - a thread sets no asyncio event
             await asyncio.sleep(0.01)
 
@@ -118,7 +118,7 @@ async def test_E02_a_callback_that_raises_is_counted_and_suspended_and_others_ar
 async def test_a_blocking_callback_does_not_hold_up_the_engine() -> None:
     release = threading.Event()
     async with stream_of() as stream:
-        stream.on_snapshot(lambda snapshot: release.wait(20))
+        stream.on_snapshot(lambda snapshot: release.wait(90))
         async for _ in stream:
             break
         before = stream.stats["snapshots"]
@@ -144,7 +144,7 @@ async def test_closing_ends_every_reader() -> None:
         reader = asyncio.create_task(collect(stream.subscribe()))
         async for _ in stream:
             break
-    assert await asyncio.wait_for(reader, 5)
+    assert await asyncio.wait_for(reader, 60)
     await stream.close()
 
 
@@ -170,7 +170,7 @@ async def test_a_mailbox_wakes_a_reader_on_another_loop() -> None:
     waiting = asyncio.ensure_future(anext(mailbox))
     await asyncio.sleep(0)
     threading.Timer(0.01, mailbox.put, [snapshot_number(7)]).start()
-    assert (await asyncio.wait_for(waiting, 5)).version == 7
+    assert (await asyncio.wait_for(waiting, 60)).version == 7
 
 
 def test_a_closed_mailbox_gives_none_to_a_waiting_thread() -> None:
@@ -232,8 +232,8 @@ async def test_a_stream_closes_soon_from_any_state_and_says_so_to_who_opens_it(
 
     def slow_warmup(progress: Callable[[int, int, str], None]) -> None:
         warming.set()
-        for step in range(40 if when == "in warm-up" else 0):
-            progress(step, 40, "kernel")
+        for step in range(1200 if when == "in warm-up" else 0):
+            progress(step, 1200, "kernel")
             time.sleep(0.05)
 
     monkeypatch.setattr("pricer.streaming.stream.warmup", slow_warmup)
@@ -244,11 +244,10 @@ async def test_a_stream_closes_soon_from_any_state_and_says_so_to_who_opens_it(
         await until(warming.is_set)
     if when == "connecting":
         await until(lambda: harness.deliver is not None)
-    started = time.monotonic()
-    await harness.stream.close()
-    with pytest.raises(VolstreamError, match="closed before it had started"):
-        await asyncio.wait_for(opening, 5)
-    assert time.monotonic() - started < 3
+    async with asyncio.timeout(30):  # to warm up or to connect would take a minute
+        await harness.stream.close()
+        with pytest.raises(VolstreamError, match="closed before it had started"):
+            await opening
     assert not volstream_threads()
 
 
@@ -272,7 +271,7 @@ async def test_who_subscribes_to_a_stream_that_has_ended_hears_that_it_has() -> 
             await collect(stream.subscribe())
     async with stream_of() as closed:
         pass
-    assert len(await asyncio.wait_for(collect(closed.subscribe()), 5)) <= 1
+    assert len(await asyncio.wait_for(collect(closed.subscribe()), 60)) <= 1
 
 
 async def test_an_engine_that_fails_ends_its_callbacks_with_the_reason() -> None:
@@ -348,7 +347,7 @@ async def test_a_second_reader_of_one_mailbox_is_refused_and_a_cancelled_one_is_
     second = asyncio.ensure_future(anext(mailbox))
     await asyncio.sleep(0)
     mailbox.put(snapshot_number(1))
-    assert (await asyncio.wait_for(second, 5)).version == 1
+    assert (await asyncio.wait_for(second, 60)).version == 1
 
 
 def test_a_callback_is_not_called_after_its_subscription_was_closed() -> None:

@@ -202,8 +202,8 @@ def test_a_frame_costs_far_less_than_its_share_of_a_core(snapshot: Snapshot) -> 
     console = Console(width=180, height=50, file=io.StringIO(), force_terminal=True)
     best = float("inf")
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         console.render_lines(ChainScreen(view_of(snapshot, "BTC"), height=50))
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     # Measured 7 ms for 42 strikes; rich.Table took 176 ms. The bound only tells these two apart.
     assert best < 0.06

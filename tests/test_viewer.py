@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import termios
+import time
 
 import pytest
 from rich.console import Console
@@ -101,12 +102,13 @@ async def test_the_screen_is_drawn_at_most_four_times_a_second_until_stopped() -
     console = Console(width=180, height=30, file=io.StringIO(), force_terminal=True)
     stop = asyncio.Event()
     viewer = Viewer(Made(BTC=handmade_snapshot()[0]), console=console, stop=stop)
+    started = time.monotonic()
     running = asyncio.create_task(viewer.run())
     await asyncio.sleep(0.6)
     stop.set()
-    await asyncio.wait_for(running, 1.0)
+    await asyncio.wait_for(running, 30.0)
     frames = text_of(console).count("volstream")
-    assert 1 <= frames <= 4  # one more than fit into 0.6 s: rich draws once as it leaves
+    assert 1 <= frames <= 4 * (time.monotonic() - started) + 2  # the first, and rich draws once as it leaves
     assert "\x1b[?1049h" in text_of(console)
     assert "\x1b[?1049l" in text_of(console), "the terminal's first screen is put back"
 
@@ -121,14 +123,14 @@ async def test_a_single_frame_waits_for_numbers() -> None:
     await asyncio.sleep(0.3)
     assert not printing.done()
     block.status[:] = Status.OK
-    await asyncio.wait_for(printing, 1.0)
+    await asyncio.wait_for(printing, 30.0)
     assert "CALLS" in text_of(console)
 
 
 async def test_a_single_frame_without_numbers_comes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_S", 0.25)
     viewer, console, _ = viewer_of(Made())
-    await asyncio.wait_for(viewer.once(), 2.0)
+    await asyncio.wait_for(viewer.once(), 30.0)
     assert "waiting" in text_of(console)
 
 
@@ -149,7 +151,7 @@ async def test_keys_come_from_a_terminal_which_is_put_back(monkeypatch: pytest.M
             with keyboard(press) as has_keys:
                 assert has_keys
                 os.write(ours, b"\x1b[Cq")
-                await asyncio.wait_for(quitting.wait(), 2)
+                await asyncio.wait_for(quitting.wait(), 30)
             assert pressed == ["right", "quit"]
             assert termios.tcgetattr(theirs) == before
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import Counter
 from typing import Any
@@ -20,15 +21,15 @@ from tests.sidecar.snapshots import Market, Source
 from tests.test_streaming import ScriptedFeed, until
 
 
-def selfish_code(seconds: float) -> None:
-    time.sleep(seconds)
+def selfish_code(until: threading.Event, seconds: float) -> None:
+    until.wait(seconds)
 
 
 async def test_E04_a_stall_is_reported_with_the_stack_of_who_did_it(caplog: pytest.LogCaptureFixture) -> None:
     stats: Counter[str] = Counter()
     with caplog.at_level(logging.WARNING, "pricer.watchdog"), LoopWatchdog(stats, "a loop") as watchdog:
         for _ in range(2):
-            selfish_code(0.3)
+            selfish_code(threading.Event(), 0.4)
             await asyncio.sleep(0.15)
     assert stats["loop_stalls"] >= 2
     assert sum("selfish_code" in culprit for culprit in watchdog.culprits) == 2
@@ -43,11 +44,12 @@ class StallingFeed(ScriptedFeed):
     def __init__(self, deliver: Any) -> None:
         super().__init__(deliver)
         self.stall = asyncio.Event()
+        self.seen = threading.Event()
 
     async def run(self) -> None:
         running = asyncio.create_task(super().run())
         await self.stall.wait()
-        selfish_code(0.6)
+        selfish_code(self.seen, 60.0)
         self.stalled = True
         await running
 
@@ -67,6 +69,7 @@ async def test_E04_I8_a_stalled_engine_is_reported_and_its_outputs_are_stale_by_
         assert stream._loop is not None
         stream._loop.call_soon_threadsafe(feeds[0].stall.set)
         await until(lambda: stream.latest is not None and all(row.status is Status.STALE for row in stream.latest))
+        feeds[0].seen.set()
         assert stream.watchdog is not None
         watchdog = stream.watchdog
         await until(lambda: any("selfish_code" in culprit for culprit in watchdog.culprits))
@@ -76,7 +79,7 @@ async def test_E04_I8_a_stalled_engine_is_reported_and_its_outputs_are_stale_by_
 
 async def test_E04_the_edge_publishes_stale_when_its_loop_goes_on() -> None:
     """The sidecar's loop stands still beyond a limit; the first thing that clients hear then is STALE."""
-    market = Market(SystemClock())
+    market = Market(SystemClock(), lasts_ns=2 * NS_PER_SECOND)
     source = Source()
     source.publish(market.snapshot())
     async with running(source) as address, joined(address) as websocket:

@@ -22,7 +22,7 @@ from pricer.adapters.limits import FeedLimits
 from pricer.adapters.transport import Connection, ConnectionLost
 from pricer.adapters.transports import transport_of
 from pricer.errors import ConfigError
-from tests.adapters.loopback import QUICK
+from tests.adapters.loopback import PATIENCE_S, QUICK
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
 
@@ -117,7 +117,7 @@ async def test_W06_fragments_with_control_frames_between_are_one_message(transpo
 async def test_what_the_protocol_forbids_ends_the_connection(transport_name: str, frames: tuple[bytes, ...]) -> None:
     async with connected(transport_name, writing(*frames)) as connection:
         with pytest.raises(ConnectionLost) as lost:
-            await asyncio.wait_for(connection.recv(), 3)
+            await asyncio.wait_for(connection.recv(), PATIENCE_S)
         assert lost.value.reason == "bad_websocket"
 
 
@@ -129,7 +129,7 @@ async def test_W01_the_limit_is_on_the_message_not_on_its_fragments(transport_na
     async with connected(transport_name, writing(wire(1, b"y" * 10_000), *frames), limits=limits) as connection:
         with pytest.raises(ConnectionLost) as lost:  # noqa: PT012 - picows drops what comes right before an error
             assert await connection.recv() == b"y" * 10_000
-            await asyncio.wait_for(connection.recv(), 3)
+            await asyncio.wait_for(connection.recv(), PATIENCE_S)
         assert lost.value.reason == "oversize"
 
 
@@ -159,7 +159,7 @@ async def test_W02_a_bomb_is_inflated_to_the_limit_and_no_further(transport_name
         tracemalloc.start()
         try:
             with pytest.raises(ConnectionLost) as lost:
-                await asyncio.wait_for(connection.recv(), 5)
+                await asyncio.wait_for(connection.recv(), PATIENCE_S)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -175,7 +175,7 @@ async def test_W02_the_compressed_size_is_limited_too(transport_name: str) -> No
         transport_name, script, extensions="permessage-deflate", limits=limits, compression=True
     ) as connection:
         with pytest.raises(ConnectionLost) as lost:
-            await asyncio.wait_for(connection.recv(), 5)
+            await asyncio.wait_for(connection.recv(), PATIENCE_S)
     assert lost.value.reason == "oversize"
 
 
@@ -183,7 +183,7 @@ async def test_a_broken_compressed_message_ends_the_connection(transport_name: s
     script = writing(wire(1, b"\xff" * 40, deflated=True))
     async with connected(transport_name, script, extensions="permessage-deflate", compression=True) as connection:
         with pytest.raises(ConnectionLost) as lost:
-            await asyncio.wait_for(connection.recv(), 3)
+            await asyncio.wait_for(connection.recv(), PATIENCE_S)
     assert lost.value.reason == "bad_websocket"
 
 
@@ -202,7 +202,7 @@ async def test_reading_stops_while_the_queue_is_full_and_nothing_is_lost(transpo
     async with connected(transport_name, writing(*frames), limits=limits) as connection:
         await asyncio.sleep(0.05)
         for number in range(3000):
-            frame = await asyncio.wait_for(connection.recv(), 3)
+            frame = await asyncio.wait_for(connection.recv(), PATIENCE_S)
             assert isinstance(frame, bytes)
             assert frame[:6] == b"%06d" % number
 
@@ -212,7 +212,7 @@ async def test_the_news_of_the_end_comes_after_all_messages(transport_name: str)
     async with connected(transport_name, writing(wire(1, b"last"), close)) as connection:
         assert await connection.recv() == b"last"
         with pytest.raises(ConnectionLost) as lost:
-            await asyncio.wait_for(connection.recv(), 3)
+            await asyncio.wait_for(connection.recv(), PATIENCE_S)
         assert str(lost.value) == "closed_restart: 1012 restart"
         with pytest.raises(ConnectionLost):
             await connection.send("too late")

@@ -137,7 +137,7 @@ def test_a_token_is_sent_as_the_proto_has_it_too() -> None:
 async def test_every_http_path_is_listed_and_answers_as_shown() -> None:
     market, source = Market(SystemClock()), Source()
     source.publish(market.snapshot())
-    async with running(source) as address, httpx.AsyncClient(base_url=address, trust_env=False) as client:
+    async with running(source) as address, httpx.AsyncClient(timeout=60, base_url=address, trust_env=False) as client:
         paths = set((await client.get("/openapi.json")).json()["paths"])
         answers = {
             path: (await client.get(path.format(underlying="BTC"))).json() for path in EXAMPLES if path.startswith("/")

@@ -85,5 +85,5 @@ async def fetch(
 ) -> httpx.Response:
     """One request on a connection of its own."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with httpx.AsyncClient(trust_env=False, verify=tls or False) as client:
+    async with httpx.AsyncClient(timeout=60, trust_env=False, verify=tls or False) as client:
         return await client.request(method, address + path, headers=sent, json=json)

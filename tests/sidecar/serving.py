@@ -18,6 +18,8 @@ from pricer.sidecar.hub import SnapshotSource
 
 # Quick enough for tests; the defaults are for people.
 QUICK = {"port": 0, "min_interval_ms": 5, "recheck_ms": 20, "shutdown_s": 1}
+# How long anything may take before a test gives it up: the machine may be busy with other things.
+PATIENCE_S = 30.0
 
 
 @asynccontextmanager
@@ -42,6 +44,7 @@ def stream_of(address: str) -> str:
 @asynccontextmanager
 async def joined(address: str, **more: Any) -> AsyncIterator[ClientConnection]:
     """A raw WebSocket client that has been greeted."""
+    more = {"open_timeout": PATIENCE_S, **more}
     async with open_websocket(stream_of(address), proxy=None, compression=None, max_size=None, **more) as websocket:
         await hear(websocket, "welcome")
         yield websocket
@@ -58,7 +61,7 @@ async def subscribe(websocket: ClientConnection, **more: Any) -> dict[str, Any]:
     return await ask(websocket, op="subscribe", channel="chain", underlying="BTC", **more)
 
 
-async def hear(websocket: ClientConnection, kind: str | None = None, seconds: float = 5.0) -> dict[str, Any]:
+async def hear(websocket: ClientConnection, kind: str | None = None, seconds: float = PATIENCE_S) -> dict[str, Any]:
     """The next message, or the next of a kind."""
     async with asyncio.timeout(seconds):
         while True:
@@ -69,7 +72,7 @@ async def hear(websocket: ClientConnection, kind: str | None = None, seconds: fl
 
 async def ended(websocket: ClientConnection) -> tuple[int, str]:
     """Read to the end; the code and the reason that the sidecar gave."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         with suppress(ConnectionClosed):
             while True:
                 await websocket.recv()

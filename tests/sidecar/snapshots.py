@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pricer.clock import Clock, Instant
+from pricer.clock import NS_PER_SECOND, Clock, Instant, SystemClock
 from pricer.conventions import NO_REASON, NS_PER_DAY, Reason, Status
 from pricer.sidecar.channels import CHANNELS
 from pricer.sidecar.channels import Market as Known
@@ -38,26 +38,35 @@ def listed(expiry_ns: int, strikes: int, underlying: str = "BTC", venue: str = "
     return define(f"{underlying}-{expiry_ns // NS_PER_DAY}", expiry_ns, ladder, underlying, venue)
 
 
-def price(value: float, now: Instant, source: str = "venue") -> UnderlyingValue:
+# What a test serves by the machine's own clock stays fresh while it is held up by something else.
+LONG_NS = 60 * NS_PER_SECOND
+
+
+def price(value: float, now: Instant, lasts_ns: int = FORWARD_MAX_AGE) -> UnderlyingValue:
     """An index or a forward that has just been confirmed."""
-    return UnderlyingValue(
-        value, source, now.wall_ns - 3_000_000, now, now.mono_ns + FORWARD_MAX_AGE, Status.OK, NO_REASON
-    )
+    return UnderlyingValue(value, "venue", now.wall_ns - 3_000_000, now, now.mono_ns + lasts_ns, Status.OK, NO_REASON)
 
 
-def forward_price(value: float, now: Instant) -> UnderlyingValue:
+def forward_price(value: float, now: Instant, lasts_ns: int = FORWARD_MAX_AGE) -> UnderlyingValue:
     """A venue's forward that its options agree with."""
-    return replace(price(value, now), parity=ParityForward(value, 2.5, 0.0))
+    return replace(price(value, now, lasts_ns), parity=ParityForward(value, 2.5, 0.0))
 
 
-def plausible(definition: SliceDefinition, now: Instant, forward: float, seed: int) -> SliceBlock:
+def plausible(
+    definition: SliceDefinition, now: Instant, forward: float, seed: int, lasts_ns: int = FORWARD_MAX_AGE
+) -> SliceBlock:
     """One expiry with plausible numbers: all OK, but for a deep put without a bid and a call without any quote."""
     rng = np.random.default_rng(seed)
     rows = len(definition)
     values = np.abs(rng.normal(1.0, 0.2, (len(VALUE_FIELDS), rows)))
     values[FIELD_INDEX["mark_iv"]] = values[FIELD_INDEX["iv"]] = 0.6
     values[FIELD_INDEX["delta"]] = definition.cp / (1 + np.exp(definition.cp * (definition.strike - forward) / 5000))
-    block = block_of(definition, values, now, forward_price(forward, now), quoted=now, fitted=now)
+    block = block_of(definition, values, now, forward_price(forward, now, lasts_ns), quoted=now, fitted=now)
+    block = replace(
+        block,
+        quote_valid_until_ns=np.full(rows, now.mono_ns + max(lasts_ns, QUOTE_MAX_AGE), np.int64),
+        model_valid_until_ns=now.mono_ns + lasts_ns,
+    )
     one_sided, empty = 1, rows - 2
     values[[FIELD_INDEX["bid"], FIELD_INDEX["bid_iv"], FIELD_INDEX["mid_iv"]], one_sided] = np.nan
     block.status[[0, 2], one_sided] = Status.INVALID
@@ -69,29 +78,43 @@ def plausible(definition: SliceDefinition, now: Instant, forward: float, seed: i
 
 
 class Market:
-    """A chain that moves when told: each `tick` gives the next snapshot."""
+    """A chain that moves when told: each `tick` gives the next snapshot.
 
-    def __init__(self, clock: Clock, expiries: int = 3, strikes: int = 10, underlying: str = "BTC") -> None:
+    Its prices last a minute by the machine's own clock, by others as long as the engine's, or `lasts_ns`.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        expiries: int = 3,
+        strikes: int = 10,
+        underlying: str = "BTC",
+        lasts_ns: int | None = None,
+    ) -> None:
         self.clock = clock
+        self.lasts_ns = lasts_ns or (LONG_NS if isinstance(clock, SystemClock) else FORWARD_MAX_AGE)
+        self.quotes_last_ns = max(self.lasts_ns, QUOTE_MAX_AGE)
         self.version = 0
         self.spot = 100_000.0
         now = clock.now()
         day = now.wall_ns // NS_PER_DAY + 1
         self.definitions = [listed((day + 7 * i) * NS_PER_DAY, strikes, underlying) for i in range(expiries)]
-        self.blocks = [plausible(d, now, self.spot + 100.0 * i, i) for i, d in enumerate(self.definitions)]
+        self.blocks = [
+            plausible(d, now, self.spot + 100.0 * i, i, self.lasts_ns) for i, d in enumerate(self.definitions)
+        ]
         self.feed = FeedHealth("deribit", "main", "live", "", now)
 
     def snapshot(self, reasons: Reason = NO_REASON) -> Snapshot:
         """What is known now, as the next version."""
         self.version += 1
         now = self.clock.now()
-        key = self.definitions[0].key.price_index
+        key, index = self.definitions[0].key.price_index, price(self.spot, now, self.lasts_ns)
         return Snapshot(
             version=self.version,
             computed=now,
             blocks=tuple(self.blocks),
-            indices={key: price(self.spot, now)},
-            perpetuals={key: replace(price(self.spot, now), bid=self.spot - 0.5, ask=self.spot + 0.5, funding=1e-5)},
+            indices={key: index},
+            perpetuals={key: replace(index, bid=self.spot - 0.5, ask=self.spot + 0.5, funding=1e-5)},
             surfaces={},
             feeds=(self.feed,),
             clock=self.clock,
@@ -107,14 +130,14 @@ class Market:
         mono, received, until = (
             array.copy() for array in (block.quote_mono_ns, block.quote_received_ns, block.quote_valid_until_ns)
         )
-        mono[row], received[row], until[row] = now.mono_ns, now.wall_ns, now.mono_ns + QUOTE_MAX_AGE
+        mono[row], received[row], until[row] = now.mono_ns, now.wall_ns, now.mono_ns + self.quotes_last_ns
         self.blocks[expiry] = replace(
             block,
             values=changed,
             quote_mono_ns=mono,
             quote_received_ns=received,
             quote_valid_until_ns=until,
-            model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
+            model_valid_until_ns=now.mono_ns + self.lasts_ns,
             computed=now,
             version=block.version + 1,
         )
@@ -129,8 +152,8 @@ class Market:
             self.blocks[i] = replace(
                 block,
                 values=values,
-                forward=forward_price(block.forward.value * (1 + forward_move), now),
-                model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
+                forward=forward_price(block.forward.value * (1 + forward_move), now, self.lasts_ns),
+                model_valid_until_ns=now.mono_ns + self.lasts_ns,
                 computed=now,
                 version=block.version + 1,
             )
@@ -144,15 +167,15 @@ class Market:
                 block,
                 quote_mono_ns=mono,
                 quote_received_ns=np.full(len(mono), now.wall_ns, np.int64),
-                quote_valid_until_ns=mono + QUOTE_MAX_AGE,
-                model_valid_until_ns=now.mono_ns + FORWARD_MAX_AGE,
-                forward=forward_price(block.forward.value, now),
+                quote_valid_until_ns=mono + self.quotes_last_ns,
+                model_valid_until_ns=now.mono_ns + self.lasts_ns,
+                forward=forward_price(block.forward.value, now, self.lasts_ns),
             )
 
     def list_strike(self, expiry: int, strikes: int) -> None:
         """The expiry has other options now: its block is another one."""
         self.definitions[expiry] = listed(self.definitions[expiry].key.expiry_ns, strikes)
-        self.blocks[expiry] = plausible(self.definitions[expiry], self.clock.now(), self.spot, 7)
+        self.blocks[expiry] = plausible(self.definitions[expiry], self.clock.now(), self.spot, 7, self.lasts_ns)
 
 
 class Slot:

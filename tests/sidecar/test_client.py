@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,8 +17,9 @@ from websockets.asyncio.server import serve as listen
 from websockets.http11 import Request, Response
 
 import pricer
-from pricer.clock import Instant, ManualClock
+from pricer.clock import Instant, ManualClock, SystemClock
 from pricer.config import ServerSection, Settings
+from pricer.conventions import Status
 from pricer.errors import ConfigError, ConnectError, NotTradable, ProtocolError
 from pricer.sidecar import client
 from pricer.sidecar.app import bind, serve
@@ -27,9 +27,10 @@ from pricer.sidecar.client import connect, connect_sync
 from pricer.sidecar.encodings import MSGPACK
 from pricer.sidecar.following import Follower
 from pricer.sidecar.server_clock import ServerClock
+from tests.adapters.loopback import free_port, until
 from tests.data import CHECKOUT
 from tests.handmade import SECOND
-from tests.sidecar.serving import QUICK, running, stream_of
+from tests.sidecar.serving import PATIENCE_S, QUICK, running, stream_of
 from tests.sidecar.snapshots import Market, Source
 
 
@@ -50,22 +51,24 @@ async def test_a_client_has_the_numbers_of_the_engine(source: Source, market: Ma
         assert chain.latest is second
 
 
-async def test_X03_numbers_turn_stale_without_any_message_from_the_server(source: Source, market: Market) -> None:
+async def test_X03_numbers_turn_stale_without_any_message_from_the_server() -> None:
+    market, source = Market(SystemClock(), lasts_ns=3 * SECOND), Source()
+    source.publish(market.snapshot())
     name = market.definitions[1].names[4]
     async with running(source) as address:
         chain = connect(stream_of(address))
         await chain.__aenter__()
         state = await anext(aiter(chain))
         assert state[name].delta > 0
-    await asyncio.sleep(2.1)  # the forward's limit; the server is gone
+    await until(lambda: state[name].status is Status.STALE)  # the server is gone
     with pytest.raises(NotTradable, match="STALE: UNDERLYING_STALE"):
         _ = state[name].delta
     await chain.__aexit__(None, None, None)
 
 
 async def test_V10_a_client_comes_back_to_a_new_sidecar(source: Source, market: Market) -> None:
-    listener = bind(ServerSection(port=0))
-    port = listener.getsockname()[1]
+    port = free_port()
+    listener = bind(ServerSection(port=port))
     settings = Settings(server=QUICK | {"port": port})
     first = asyncio.create_task(serve(source, settings, listener))
     async with connect(f"ws://127.0.0.1:{port}/v1/stream", seed=1) as chain:
@@ -76,7 +79,7 @@ async def test_V10_a_client_comes_back_to_a_new_sidecar(source: Source, market: 
         market.move()
         source.publish(market.snapshot())
         second = asyncio.create_task(serve(source, settings))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             state = await anext(states)
         assert state.version == 2
         assert chain.stats["reconnections"] >= 1
@@ -91,9 +94,7 @@ async def test_a_refused_subscription_is_an_error_for_the_caller(source: Source)
 
 
 async def test_no_sidecar_is_an_error_at_once() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.raises(ConnectError, match=f"127.0.0.1:{port}"):
         await connect(f"ws://127.0.0.1:{port}/v1/stream").__aenter__()
 
@@ -118,7 +119,7 @@ async def test_a_break_in_the_sequence_asks_for_a_new_snapshot(
             market.move()
             source.publish(market.snapshot())
             await asyncio.sleep(0.02)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             state = await anext(states)
             while state.version != market.version:
                 state = await anext(states)
@@ -159,8 +160,7 @@ async def test_X02_a_slow_bot_gets_the_newest_state_and_sees_what_it_missed(sour
             market.move()
             source.publish(market.snapshot())
             await asyncio.sleep(0.05)
-        assert chain.latest is not None
-        assert chain.latest.version == market.version
+            await until(lambda: chain.latest is not None and chain.latest.version == market.version)
         assert chain.lag() > 0.1
         assert (await anext(states)).version == market.version
         assert chain.dropped >= 2

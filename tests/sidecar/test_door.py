@@ -18,6 +18,7 @@ from pricer.sidecar.admin import Control, Once
 from pricer.sidecar.auth import Scopes, authority_of
 from pricer.sidecar.denied import Denied
 from pricer.sidecar.door import Door
+from tests.adapters.loopback import free_port
 from tests.sidecar.secured import Ring, bearer, fetch, secured
 from tests.sidecar.serving import QUICK, ended, hear, joined, stream_of, subscribe
 from tests.sidecar.snapshots import Market, Source
@@ -236,12 +237,7 @@ async def test_Z02_a_right_token_does_not_open_the_door_to_a_foreign_page(source
 
 
 async def test_Z18_metrics_and_health_can_have_a_port_of_their_own(source: Source, ring: Ring) -> None:
-    import socket
-
-    right = ring.add("bot")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    right, port = ring.add("bot"), free_port()
     async with secured(source, tokens_file=str(ring.path), metrics_port=port) as address:
         beside = f"http://127.0.0.1:{port}/"
         assert "volstream_clients 0.0" in (await fetch(beside, "metrics")).text

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 async def until_ready(stream: LiveStream) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         async for snapshot in stream:
             if readiness(snapshot, "deribit", ["BTC"]).ready:
                 return
@@ -33,14 +33,18 @@ async def test_a_bot_reads_the_embedded_market_and_silence_turns_stale() -> None
         DeribitServer(seed=3, host="127.0.0.1", port=0) as server,
         pricer.live("deribit", "BTC", server.url) as stream,
         running(stream) as address,
-        httpx.AsyncClient(trust_env=False, base_url=address) as http,
+        httpx.AsyncClient(timeout=60, trust_env=False, base_url=address) as http,
     ):
         await until_ready(stream)
-        assert (await http.get("health/ready")).json() == {"ready": True, "missing": []}
+        async with asyncio.timeout(120):  # it may be behind for a moment
+            while (await http.get("health/ready")).json() != {"ready": True, "missing": []}:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
         surface = (await http.get("v1/surface/BTC")).json()
         async with connect(stream_of(address), "BTC") as chain:
             states = aiter(chain)
             state = await anext(states)
+            while sum(row.status == Status.OK for row in state) <= 0.9 * len(state):  # a busy machine may be behind
+                state = await anext(states)
             ok = [row for row in state if row.status == Status.OK]
             calls = [row.delta for row in ok if row.cp > 0]
             version = state.version
@@ -49,7 +53,7 @@ async def test_a_bot_reads_the_embedded_market_and_silence_turns_stale() -> None
             assert chain.stats.total() == 0
             await server.close()
             await silence(state, http)
-    assert len(ok) > 0.9 * len(state)
+    assert ok
     assert all(0.0 <= delta <= 1.0 for delta in calls)
     assert all(expiry["model"] == "svi" and expiry["certificate"]["butterfly"] for expiry in surface["expiries"])
 
@@ -57,7 +61,7 @@ async def test_a_bot_reads_the_embedded_market_and_silence_turns_stale() -> None
 async def silence(state: pricer.Snapshot, http: httpx.AsyncClient) -> None:
     """The market is gone: the bot's rows refuse by their own clock, and the sidecar is not ready."""
     row = next(iter(state))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while row.status != Status.STALE:  # noqa: ASYNC110 - time passes; nobody says so
             await asyncio.sleep(0.05)
     with pytest.raises(NotTradable, match="UNDERLYING_STALE"):

@@ -217,9 +217,9 @@ def test_a_thousand_options_take_less_than_16_mib_and_a_sample_of_them_a_millise
     took = []
     for _ in range(20):
         clock.advance(10 * SECOND)
-        begin = time.perf_counter()
+        begin = time.thread_time()
         history.sample(snapshot)
-        took.append(time.perf_counter() - begin)
+        took.append(time.thread_time() - begin)
     assert min(took) < 0.01  # every tenth sample; 1.5 ms where it was written, with room for a busy machine
 
 
@@ -255,7 +255,7 @@ async def test_the_paths_answer_with_columns_statuses_and_the_moment() -> None:
     day = market.definitions[0].key.expiry_ns // NS_PER_DAY
     label = str(np.datetime64(int(day), "D")) + "T00:00"
     name = market.definitions[0].names[4]
-    async with running(source) as address, httpx.AsyncClient(base_url=address, trust_env=False) as client:
+    async with running(source) as address, httpx.AsyncClient(timeout=60, base_url=address, trust_env=False) as client:
 
         async def body(path: str, status: int = 200) -> dict[str, Any]:
             answer = await client.get(f"v1/history/{path}")

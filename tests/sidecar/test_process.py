@@ -10,7 +10,6 @@ import resource
 import signal
 import socket
 import sys
-import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -24,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.adapters.loopback import until
 from tests.data import CHECKOUT
-from tests.sidecar.serving import ask, hear, stream_of, subscribe
+from tests.sidecar.serving import PATIENCE_S, ask, hear, stream_of, subscribe
 
 # `link` stands for the venue's: it connects, talks and hangs up again and again.
 PROGRAM = """
@@ -83,20 +82,20 @@ async def sidecar(
 
 @pytest.mark.parametrize("signals", [1, 2])
 async def test_H02_a_shutdown_that_is_stuck_is_forced_and_so_is_a_second_signal(signals: int) -> None:
-    exit_s = 0.4 if signals == 1 else 30
+    exit_s = 0.4 if signals == 1 else 60
     async with sidecar(f'{{"exit_s": {exit_s}}}', stuck=True) as (process, _):
         assert process.stdout is not None
         assert process.stderr is not None
         assert await process.stdout.readline() == b"stuck\n"
-        started = time.monotonic()
-        for _ in range(signals):
+        async with asyncio.timeout(PATIENCE_S):  # less than the minute of `exit_s`
             process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.1)
-        async with asyncio.timeout(10):
+            while signals == 2 and process.returncode is None:  # two that come at once are one
+                await asyncio.sleep(0.2)
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
             assert await process.wait() == 1
         said = (await process.stderr.read()).decode()
     assert ("not ended 0.4 s after the signal" if signals == 1 else "signalled again") in said
-    assert time.monotonic() - started < 10
 
 
 class Venue:
@@ -130,7 +129,7 @@ def metric(text: str, name: str) -> float:
 
 
 async def metrics(address: str) -> str:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
         return (await client.get(address + "metrics")).text
 
 
@@ -175,11 +174,12 @@ async def test_H04_without_descriptors_clients_are_refused_and_the_venue_link_li
             for raw in held:
                 raw.close()
             assert process.returncode is None
-            await asyncio.sleep(0.2)
+            async with asyncio.timeout(PATIENCE_S):
+                while await is_refused(address):  # noqa: ASYNC110 - until there is room again
+                    await asyncio.sleep(0.05)
             text = await metrics(address)
             assert metric(text, 'volstream_refused_connections_total{stage="total"}') > 50
-            assert metric(text, "volstream_clients") == 1
-            assert not await is_refused(address), "there is room again"
+            assert metric(text, "volstream_clients") <= 2  # the last may be on its way out
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
         assert b"the limit of 128 file descriptors allows 64 connections" in await process.stderr.read()
@@ -209,7 +209,7 @@ async def wants_everything(address: str, number: int) -> str:
 
 
 async def drained(websocket: ClientConnection) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             await websocket.recv()
 

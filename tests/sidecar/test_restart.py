@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import pytest
 
 import pricer
 from pricer.sidecar.client import Connection, connect
+from tests.adapters.loopback import free_port
 from tests.data import CHECKOUT
 from tests.sidecar.reference import problem_of
 
@@ -70,18 +70,15 @@ async def follow(url: str, seed: int, witness: Witness) -> None:
             witness.look(chain, state)
 
 
-async def until(witnesses: list[Witness], sessions: int) -> None:
-    """Each client has been given some states of so many sessions."""
-    async with asyncio.timeout(60):
-        while not all(len(each.sessions) >= sessions for each in witnesses):  # noqa: ASYNC110
+async def until(witnesses: list[Witness], sessions: int, beyond: int) -> None:
+    """Each client has been given some states of so many sessions, and of the last of them a version beyond."""
+
+    def follows(each: Witness) -> bool:
+        return len(each.sessions) >= sessions and list(each.sessions.values())[-1] > beyond
+
+    async with asyncio.timeout(120):
+        while not all(map(follows, witnesses)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-    await asyncio.sleep(0.5)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_V10_I3_a_sidecar_killed_under_fifty_clients_costs_nobody_a_wrong_value() -> None:
@@ -91,12 +88,12 @@ async def test_V10_I3_a_sidecar_killed_under_fifty_clients_costs_nobody_a_wrong_
         first = await stack.enter_async_context(sidecar(port, 0))
         url = f"ws://127.0.0.1:{port}/v1/stream"
         tasks = [asyncio.create_task(follow(url, i, witness)) for i, witness in enumerate(witnesses)]
-        await until(witnesses, 1)
+        await until(witnesses, 1, beyond=3)
         first.send_signal(signal.SIGKILL)
         await first.wait()
         # The versions of the second are far from the first's: what is mixed of both would be seen.
         await stack.enter_async_context(sidecar(port, SECOND))
-        await until(witnesses, 2)
+        await until(witnesses, 2, beyond=SECOND + 3)
         for task in tasks:
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)

@@ -8,7 +8,7 @@ import ssl
 import struct
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from pricer.sidecar import transport
 from pricer.sidecar.app import Server, _uvicorn, address_of, bind, create_app
 from pricer.sidecar.hub import Hub
 from pricer.sidecar.protocol import StreamKey
-from tests.sidecar.serving import ask, ended, hear, joined, running, stream_of, subscribe
+from tests.sidecar.serving import PATIENCE_S, ask, ended, hear, joined, running, stream_of, subscribe
 from tests.sidecar.snapshots import Market, Source
 
 HANDSHAKE = (
@@ -48,7 +48,7 @@ async def dialled(address: str, first: bytes = b"", receive_buffer: int = 0) -> 
         yield raw
 
 
-async def read_to_end(raw: socket.socket, seconds: float = 5.0) -> bytes:
+async def read_to_end(raw: socket.socket, seconds: float = PATIENCE_S) -> bytes:
     """All that the server says before it hangs up; a reset ends it, too."""
     loop, heard = asyncio.get_running_loop(), b""
     with suppress(ConnectionResetError):
@@ -70,21 +70,20 @@ def message(payload: bytes, first: int = 0x81) -> bytes:
 
 
 async def metric(address: str, name: str) -> float:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
         text = (await client.get(address + "metrics")).text
     return float(next(line for line in text.splitlines() if line.startswith(name + " ")).split()[-1])
 
 
-async def until_metric(address: str, name: str, value: float, seconds: float) -> float:
-    """Wait for it; how long that took."""
+async def until_metric(address: str, name: str, value: float) -> None:
+    """Wait for it."""
     started = time.monotonic()
     while await metric(address, name) != value:
-        assert time.monotonic() - started < seconds, f"{name} did not become {value}"
+        assert time.monotonic() - started < PATIENCE_S, f"{name} did not become {value}"
         await asyncio.sleep(0.05)
-    return time.monotonic() - started
 
 
-async def moving(market: Market, source: Source, seconds: float) -> None:
+async def moving(market: Market, source: Source, seconds: float = 3600.0) -> None:
     for _ in range(round(seconds / 0.01)):
         market.move()
         source.publish(market.snapshot())
@@ -95,10 +94,12 @@ async def moving(market: Market, source: Source, seconds: float) -> None:
 
 
 async def test_V02_dead_clients_are_dropped_by_ping_and_by_deadline(
-    source: Source, market: Market, monkeypatch: pytest.MonkeyPatch
+    source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "LINGER_S", 0.2)
-    limits = {"ping_s": 0.4, "slow_client_s": 1.0, "queue_soft_bytes": 200_000}
+    market = Market(SystemClock(), expiries=6, strikes=40)  # who does not read is behind after a few messages
+    source.publish(market.snapshot())
+    limits = {"ping_s": 1.0, "slow_client_s": 1.0, "queue_soft_bytes": 200_000}
     async with running(source, **limits) as address, joined(address) as alive:
         await subscribe(alive)
         async with dialled(address, HANDSHAKE, 4096) as idle, dialled(address, HANDSHAKE, 4096) as reading:
@@ -106,9 +107,9 @@ async def test_V02_dead_clients_are_dropped_by_ping_and_by_deadline(
             assert b" 101 " in await loop.sock_recv(idle, 1024)
             assert b" 101 " in await loop.sock_recv(reading, 1024)
             await loop.sock_sendall(reading, message(SUBSCRIBE))
-            ticking = asyncio.create_task(moving(market, source, 10.0))
+            ticking = asyncio.create_task(moving(market, source))
             living = asyncio.create_task(drain(alive))
-            await until_metric(address, "volstream_clients", 1.0, seconds=8.0)
+            await until_metric(address, "volstream_clients", 1.0)
             ticking.cancel()
             # Both are cut after a moment: one was told why, the other had not read what came before that.
             assert struct.pack(">H", 1011) + b"keepalive ping timeout" in await read_to_end(idle)
@@ -134,7 +135,7 @@ async def test_V05_a_flood_of_pings_ends_its_sender(source: Source) -> None:
         await loop.sock_sendall(raw, message(b"?", 0x89) * 300)
         heard = await read_to_end(raw)
         assert struct.pack(">H", 1008) + b"too many control frames" in heard
-        await until_metric(address, "volstream_clients", 0.0, seconds=3.0)
+        await until_metric(address, "volstream_clients", 0.0)
 
 
 async def test_V05_a_message_in_endless_pieces_is_refused(source: Source) -> None:
@@ -169,7 +170,7 @@ async def test_V03_a_thousand_connects_at_once_are_refused_while_clients_are_ser
         async def knock() -> None:
             async with dialled(address, HANDSHAKE) as raw:
                 try:
-                    heard = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(raw, 1024), 20)
+                    heard = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(raw, 1024), 100)
                 except ConnectionResetError:
                     heard = b""
                 found[status_of(heard)] += 1
@@ -177,18 +178,16 @@ async def test_V03_a_thousand_connects_at_once_are_refused_while_clients_are_ser
                     ready.set()
                 await end.wait()
 
-        ticking = asyncio.create_task(moving(market, source, 20.0))
+        ticking = asyncio.create_task(moving(market, source))
         knocking = [asyncio.create_task(knock()) for _ in range(1000)]
-        seqs, waits, heard_at = [], [], time.monotonic()
+        seqs = []
         while not ready.is_set():
-            seqs.append((await hear(early, "delta", 20))["seq"])
-            waits.append(time.monotonic() - heard_at)
-            heard_at = time.monotonic()
+            seqs.append((await hear(early, "delta", 100))["seq"])
         assert await metric(address, "volstream_clients") <= 60.0
         end.set()
         await asyncio.gather(*knocking)
         ticking.cancel()
-        await until_metric(address, "volstream_clients", 1.0, seconds=5.0)
+        await until_metric(address, "volstream_clients", 1.0)
         assert await metric(address, 'volstream_refused_connections_total{stage="address"}') >= 940.0
         async with joined(address) as late:  # and places are given back
             assert (await ask(late, op="ping"))["type"] == "pong"
@@ -196,14 +195,14 @@ async def test_V03_a_thousand_connects_at_once_are_refused_while_clients_are_ser
     assert found[503] + found[0] == 941
     assert found[503] > 900, "told, not only cut"
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
-    assert max(waits) < 5.0, "ticks came during the flood"
+    assert len(seqs) > 5, "ticks came during the flood"
 
 
 # ---- half requests, and requests without end
 
 
 async def test_V04_slow_handshakes_endless_headers_and_huge_urls_are_refused(source: Source) -> None:
-    async with running(source, handshake_timeout_s=0.5) as address:
+    async with running(source, handshake_timeout_s=1.5) as address:
         loop = asyncio.get_running_loop()
 
         async def silence() -> bytes:
@@ -242,10 +241,6 @@ async def test_V04_slow_handshakes_endless_headers_and_huge_urls_are_refused(sou
                     await loop.sock_sendall(raw, text)
                 return await read_to_end(raw)
 
-        async def timed(work: Coroutine[None, None, bytes]) -> tuple[int, float]:
-            started = time.monotonic()
-            return status_of(await work), time.monotonic() - started
-
         host = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         upgrade = HANDSHAKE.partition(b"\r\n")[2]
         expected = [
@@ -263,11 +258,10 @@ async def test_V04_slow_handshakes_endless_headers_and_huge_urls_are_refused(sou
             (say(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"), 400),
             (say(b"GET / HTTP/1.1\r\n\r\n"), 400),
         ]
-        answers = await asyncio.gather(*(timed(work) for work, _ in expected))
-        assert [status for status, _ in answers] == [status for _, status in expected]
-        assert max(seconds for _, seconds in answers) < 5.0
+        answers = await asyncio.gather(*(work for work, _ in expected))
+        assert [status_of(heard) for heard in answers] == [status for _, status in expected]
         assert await metric(address, 'volstream_refused_connections_total{stage="timeout"}') >= 3.0
-        await until_metric(address, "volstream_http_connections", 1.0, seconds=3.0)  # the one that asks
+        await until_metric(address, "volstream_http_connections", 1.0)  # the one that asks
 
 
 async def test_V04_an_answer_that_nobody_reads_is_not_kept(source: Source) -> None:
@@ -276,7 +270,7 @@ async def test_V04_an_answer_that_nobody_reads_is_not_kept(source: Source) -> No
     async with running(source, slow_client_s=0.4) as address:
         request = b"GET /v1/chain/BTC HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         async with dialled(address, request * 8, receive_buffer=4096):
-            await until_metric(address, 'volstream_refused_connections_total{stage="unread"}', 1.0, seconds=5.0)
+            await until_metric(address, 'volstream_refused_connections_total{stage="unread"}', 1.0)
 
 
 async def test_V04_frames_reach_clients_over_TLS_also_those_that_were_behind(
@@ -284,7 +278,7 @@ async def test_V04_frames_reach_clients_over_TLS_also_those_that_were_behind(
 ) -> None:
     hub = Hub(
         source,
-        ServerSection(min_interval_ms=1, recheck_ms=20, handshake_timeout_s=0.5),
+        ServerSection(min_interval_ms=1, recheck_ms=20, handshake_timeout_s=1.0),
         venue="deribit",
         underlyings=["BTC"],
     )
@@ -292,7 +286,7 @@ async def test_V04_frames_reach_clients_over_TLS_also_those_that_were_behind(
     context.load_cert_chain(certificates / "good.pem", certificates / "good.key")
     config = _uvicorn(create_app(hub), hub, context)
     listener = bind(ServerSection(port=0))
-    server = Server(config, 0.5)
+    server = Server(config, 1.0)
     serving, publishing = asyncio.create_task(server.serve([listener])), asyncio.create_task(hub.run())
     trusted = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
     address = address_of(listener).replace("http", "https")

@@ -28,7 +28,7 @@ from pricer.snapshot import Snapshot
 from pricer.streaming import LiveStream
 from tests.data import CHECKOUT
 
-START_S = 60.0
+START_S = 120.0
 
 
 async def until(stream: LiveStream, holds: Callable[[Snapshot], bool], seconds: float = START_S) -> Snapshot:
@@ -57,8 +57,8 @@ async def test_a_live_stream_goes_stale_with_the_faults_and_comes_back() -> None
         await until(stream, lambda snapshot: share_ok(snapshot) > 0.5)
         faulty = asyncio.create_task(market._play(script))
         await begun.wait()
-        stale = await until(stream, lambda snapshot: share_ok(snapshot) == 0.0)
-        assert {row.status for row in stale} <= {Status.STALE, Status.INVALID}
+        # A busy machine may have nothing that is OK before: then it is DEGRADED.
+        await until(stream, lambda snapshot: min((row.status for row in snapshot), default=Status.OK) >= Status.STALE)
         await faulty
         await until(stream, lambda snapshot: share_ok(snapshot) > 0.5)
     assert told == [
@@ -73,9 +73,15 @@ async def read_all(ws: ClientConnection, into: list[str | bytes]) -> None:
 
 
 async def test_any_websocket_client_can_meet_the_faults() -> None:
-    script = parse_script([[0.0, "unknown_messages"], [0.3, "fin"]])
-    async with ChaosMarket(3, 1, lambda _: None, script=script) as market, connect(market.url) as ws:
+    script = parse_script([[0.0, "unknown_messages"], [0.5, "fin"]])
+    async with (
+        ChaosMarket(3, 1, lambda _: None, script=()) as market,
+        connect(market.url) as ws,
+        asyncio.TaskGroup() as playing,
+    ):
         await ws.send(json.dumps({"id": 1, "method": "public/test"}))
+        await ws.recv()
+        playing.create_task(market._play(script))  # now that somebody is there to hear it
         frames: list[str | bytes] = []
         with pytest.raises(ConnectionClosedError):
             await read_all(ws, frames)
@@ -132,7 +138,7 @@ def test_simulate_plays_a_script_and_tells_of_it(tmp_path: Path) -> None:
             "fault over: halt",
         ]
         running.send_signal(signal.SIGTERM)
-        _, errors = running.communicate(timeout=20)
+        _, errors = running.communicate(timeout=60)
         assert (running.returncode, errors) == (0, "")
     finally:
         running.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from pricer.config import Settings
 from pricer.errors import ConfigError
 from pricer.sidecar.app import serve
 from tests.sidecar.alerts.receiver import Receiver
-from tests.sidecar.serving import QUICK, ask, hear, joined
+from tests.sidecar.serving import PATIENCE_S, QUICK, ask, hear, joined
 from tests.sidecar.snapshots import Market, Source
 
 LOCAL = "127.0.0.0/8"
@@ -38,7 +39,7 @@ async def watching(source: Source, operator: Operator) -> AsyncIterator[str]:
     task = asyncio.create_task(started)
     task.add_done_callback(lambda _: address.done() or address.cancel())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(2 * PATIENCE_S):
             yield await address
     finally:
         task.cancel()
@@ -51,7 +52,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def fetched(address: str, path: str) -> str:
-    async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=address, trust_env=False) as client:
         return (await client.get(path)).text
 
 
@@ -120,13 +121,15 @@ async def test_X06_a_storm_on_a_real_sidecar_is_a_few_lines_and_a_bounded_table(
 ) -> None:
     caplog.set_level(logging.INFO, "pricer.sidecar.alerts.notices")
     rules = {f"r{i}": f"iv > 0.{i:04d}1 in nearest 1 delta 0.45..0.55" for i in range(5000)}
+    started = time.monotonic()
     async with watching(source, Operator(rules=rules, notices_per_s=2)) as address, joined(address) as websocket:
         shown = await ask(websocket, op="subscribe", channel="alerts")
         while not shown["raised"]:
-            shown = await hear(websocket, "snapshot", seconds=20)
+            shown = await hear(websocket, "snapshot")
         assert shown["raised"] > 1000 == len(shown["columns"]["rule"])
-        assert 1 <= len(lines(caplog)) <= 2
-        assert "rules raised" in lines(caplog)[-1]
+        told = lines(caplog)
+        assert 1 <= len(told) <= 2 * (1 + time.monotonic() - started), "two a second, however long it takes"
+        assert "rules raised" in told[-1]
 
 
 @pytest.mark.parametrize("text", ["__import__('os').system('true') > 1", "iv > 1; iv > 2", "{0.__class__} > 1"])
@@ -143,7 +146,7 @@ async def test_Z13_a_template_of_the_settings_is_data(
     market.quote(0, 10, iv=6.0)
     source.publish(market.snapshot())
     async with watching(source, Operator(rules={"wild": "iv > 500%"}, template=template)):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not lines(caplog):  # noqa: ASYNC110 - the log tells nobody
                 await asyncio.sleep(0.01)
     assert lines(caplog) == ["{rule.__class__} {subjects!r} %s {0} wild"]

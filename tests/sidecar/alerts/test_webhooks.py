@@ -29,7 +29,7 @@ async def delivering(receiver: Receiver, **limits: Any) -> AsyncIterator[Webhook
         webhook = Webhook(address, first_retry_s=0.01, **limits)
         running = asyncio.create_task(webhook.run())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 yield webhook
         finally:
             running.cancel()

@@ -157,7 +157,7 @@ async def test_an_endless_body_is_cut_off(quiet: Fitted) -> None:
 async def test_V14_a_real_server_answers_polls_of_a_full_chain() -> None:
     market, source = Market(SystemClock(), expiries=12, strikes=40), Source()
     source.publish(market.snapshot())
-    async with running(source) as address, httpx.AsyncClient(base_url=address, trust_env=False) as client:
+    async with running(source) as address, httpx.AsyncClient(timeout=60, base_url=address, trust_env=False) as client:
         first = await client.get("v1/chain/BTC")
         assert len(first.json()["columns"]["name"]) == 960
         used, polls, tag, known = time.process_time(), 100, first.headers["etag"], 0
@@ -181,7 +181,7 @@ async def test_Z08_scenarios_in_a_loop_leave_others_their_turn() -> None:
         "vol_shifts": axis,
         "totals_only": True,
     }
-    async with running(source) as address, httpx.AsyncClient(base_url=address, trust_env=False) as client:
+    async with running(source) as address, httpx.AsyncClient(timeout=60, base_url=address, trust_env=False) as client:
         await client.get("v1/forward/BTC")
         heavy = [asyncio.create_task(client.post("v1/scenario", json=asked, timeout=30)) for _ in range(4)]
         waits = []

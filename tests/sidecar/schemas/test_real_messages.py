@@ -56,7 +56,7 @@ async def conversation(channel: str, encoding: Encoding) -> list[Message]:
     async with (
         running(source, heartbeat_s=0.1) as address,
         reading(address, encoding) as websocket,
-        asyncio.timeout(30),
+        asyncio.timeout(60),
     ):
         await ask(op="subscribe", **subject)
         await until("snapshot")

@@ -69,11 +69,20 @@ async def ask(ws: ClientConnection, method: str, **params: object) -> Any:
 
 
 async def receive(ws: ClientConnection) -> Any:
-    return json.loads(await asyncio.wait_for(ws.recv(), 5.0))
+    return json.loads(await asyncio.wait_for(ws.recv(), 30.0))
 
 
-async def drain(ws: ClientConnection, seconds: float = 0.2) -> list[Any]:
-    """All messages until none comes for a while."""
+async def drain(ws: ClientConnection) -> list[Any]:
+    """All that was sent before the answer to a last question."""
+    await ws.send(json.dumps({"jsonrpc": "2.0", "id": "the last", "method": "public/get_time", "params": {}}))
+    found = []
+    while (message := await receive(ws)).get("id") != "the last":
+        found.append(message)
+    return found
+
+
+async def until_silent(ws: ClientConnection, seconds: float = 0.5) -> list[Any]:
+    """All messages until none comes for a while, of a server that may not be asked."""
     found = []
     while True:
         try:
@@ -102,7 +111,7 @@ def deaf_subscriber(port: int, channels: list[str]) -> socket.socket:
 
 def get(url: str) -> tuple[int, Any]:
     try:
-        with urllib.request.urlopen(url, timeout=5.0) as answer:
+        with urllib.request.urlopen(url, timeout=30.0) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -209,7 +218,7 @@ async def test_an_unanswered_test_request_closes_the_connection(make_bench: Make
         for ws in (quiet, lively):
             await ask(ws, "public/set_heartbeat", interval=10)
         bench.tick(1, 10 * SECOND)
-        assert [m["params"]["type"] for m in await drain(quiet)] == ["heartbeat", "test_request"]
+        assert [m["params"]["type"] for m in await until_silent(quiet)] == ["heartbeat", "test_request"]
         assert (await ask(lively, "public/test"))["result"]["version"]
         bench.tick(1, 10 * SECOND)
         with pytest.raises(ConnectionClosed):
@@ -223,9 +232,9 @@ async def test_a_client_that_does_not_read_is_dropped_and_others_do_not_notice(m
         async with client(bench) as quick:
             await ask(quick, "public/subscribe", channels=tickers(bench, count=50))
             received, started = 0, time.monotonic()
-            while len(bench.server.sessions) == 2 and time.monotonic() - started < 20.0:
+            while len(bench.server.sessions) == 2 and time.monotonic() - started < 60.0:
                 bench.tick(5)
-                received += len(await drain(quick, 0.02))
+                received += len(await drain(quick))
             assert len(bench.server.sessions) == 1
             assert received > 50
             assert (await ask(quick, "public/test"))["result"]["version"]
@@ -287,7 +296,7 @@ async def test_a_server_that_stops_answering_still_pushes(make_bench: MakeBench)
         bench.server.faults.stop_answering = True
         await ws.send('{"id":9,"method":"public/test"}')
         bench.tick(10)
-        messages = await drain(ws)
+        messages = await until_silent(ws)
         assert messages
         assert not [m for m in messages if "id" in m]
 
@@ -333,7 +342,7 @@ async def test_any_frame_can_be_sent(make_bench: MakeBench, frame: str | bytes) 
     bench = await make_bench()
     async with client(bench) as ws:
         await bench.server.faults.send_raw(frame)
-        assert await asyncio.wait_for(ws.recv(), 5.0) == frame
+        assert await asyncio.wait_for(ws.recv(), 30.0) == frame
 
 
 async def test_refused_connections_get_503_while_rest_answers(make_bench: MakeBench) -> None:
@@ -375,7 +384,7 @@ async def test_closing_tells_the_clients_and_takes_less_than_five_seconds() -> N
 async def test_serve_runs_until_cancelled_and_moves_by_itself() -> None:
     ready: asyncio.Future[DeribitServer] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(seed=3, ready=ready.set_result))
-    server = await asyncio.wait_for(ready, 20.0)
+    server = await asyncio.wait_for(ready, 60.0)
     async with connect(server.url, compression=None) as ws:
         await ask(ws, "public/subscribe", channels=["ticker.BTC-PERPETUAL.100ms"])
         stamps = [(await receive(ws))["params"]["data"]["timestamp"] for _ in range(5)]
