@@ -56,10 +56,6 @@ class Door:
         self._clock = clock
         self._inside: dict[Visit, Callable[[int, str], None]] = {}
 
-    def authorize(self, token: str | None) -> Scopes | None:
-        """What whoever presents this may do; None where a token is asked for and this is none that is valid."""
-        return self.authority.authorize(token)
-
     def admit(self, token: str | None, address: str) -> Visit:
         """Let in whoever presents `token` from `address`, or raise `Denied`."""
         if not self.authority.asks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.ma  # Numba asks it about the first array that it is given, and by then somebody waits
 from numpy.typing import NDArray
 
 from pricer.kernels import publishing

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from pricer.sidecar.hub import Hub
-from pricer.sidecar.routes import errors
+from pricer.sidecar.routes import arrow, errors
 from pricer.sidecar.routes.chain import chains
 from pricer.sidecar.routes.edge import Budgets, Edge
 from pricer.sidecar.routes.forward import forwards
@@ -35,6 +35,7 @@ def install(app: FastAPI, hub: Hub) -> None:
     app.include_router(history(hub, views, budgets))
     app.include_router(schemas())
     errors.install(app)
+    arrow.load()
     app.add_middleware(Edge, budgets=budgets, shortcuts=Shortcuts())
 
 

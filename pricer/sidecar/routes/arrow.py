@@ -6,6 +6,7 @@ not installed the answer is 501.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import Any
 
@@ -16,6 +17,12 @@ from numpy.typing import NDArray
 from pricer.conventions import NO_TIME, Reason, Status
 from pricer.sidecar.messages import Column, Message
 from pricer.sidecar.routes.errors import Refusal
+
+
+def load() -> None:
+    """Import the library now, where it is installed: the first answer would else keep everybody waiting for it."""
+    with contextlib.suppress(ImportError):
+        import nanoarrow.ipc  # noqa: F401 # for what it leaves in sys.modules
 
 
 class ArrowEncoding:

@@ -9,7 +9,7 @@ import orjson
 
 from pricer.conventions import Reason
 from pricer.sidecar.encodings.json import STATUS_TEXTS, listed
-from pricer.sidecar.messages import Column, Message
+from pricer.sidecar.messages import Column, Columns, Message
 
 _NEEDS_QUOTES = re.compile('[",\r\n]')
 
@@ -24,9 +24,18 @@ class CsvEncoding:
     def encode(self, message: Message) -> bytes:
         """UTF-8; no rows but the header where the table is empty."""
         columns = message.columns or {}
-        cells = [_cells(column) for column in columns.values()]
-        lines = [",".join(_quoted(name) for name in columns), *map(",".join, zip(*cells, strict=True))]
-        return ("\n".join(lines) + "\n").encode()
+        return names_line(columns) + lines(columns)
+
+
+def names_line(columns: Columns) -> bytes:
+    """The header."""
+    return (",".join(map(_quoted, columns)) + "\n").encode()
+
+
+def lines(columns: Columns) -> bytes:
+    """One line a row."""
+    cells = [_cells(column) for column in columns.values()]
+    return "".join([f"{','.join(row)}\n" for row in zip(*cells, strict=True)]).encode()
 
 
 def _cells(column: Column) -> list[str]:

@@ -7,7 +7,6 @@ by 429 and the seconds to wait. The buckets of the addresses that asked last are
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 
 from starlette.datastructures import Headers
@@ -21,8 +20,6 @@ from pricer.sidecar.routes.shortcuts import Shortcuts
 MOST_ADDRESSES = 4096
 # Enough for the most contracts that may be posted, at a hundred bytes each.
 MOST_BODY_BYTES = 256 * 1024
-# How long a client may take to send it.
-BODY_S = 10.0
 # Asked by supervisors, whoever else shares their address.
 FREE = ("/health/live", "/health/ready", "/metrics")
 
@@ -107,18 +104,14 @@ def check_length(header: str | None) -> None:
 
 
 def limited(receive: Receive) -> Receive:
-    """`Refusal` 413 where a body turns out too large, 408 where it does not come to an end."""
+    """`Refusal` 413 where a body turns out too large. That it comes in time is the transport's business."""
     size, over = 0, False
 
     async def receive_limited() -> Message:
         nonlocal size, over
         if over:
             return await receive()
-        try:
-            async with asyncio.timeout(BODY_S):
-                message = await receive()
-        except TimeoutError:
-            raise Refusal(408, f"the body did not come within {BODY_S:g} s", "timeout") from None
+        message = await receive()
         if message["type"] == "http.request":
             size += len(message.get("body", b""))
             if size > MOST_BODY_BYTES:

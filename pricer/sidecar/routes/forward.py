@@ -8,12 +8,11 @@ from fastapi import APIRouter, Request, Response
 
 from pricer.expiries import expiry_iso
 from pricer.sidecar import moment
-from pricer.sidecar.messages import Head, Message
+from pricer.sidecar.messages import Head
 from pricer.sidecar.rounding import rounded
 from pricer.sidecar.routes import asked, models
 from pricer.sidecar.routes.documented import documented
-from pricer.sidecar.routes.tables import table_of
-from pricer.sidecar.routes.views import View, Views, answer
+from pricer.sidecar.routes.views import View, Views, answer_of_records
 from pricer.snapshot import SliceBlock
 
 
@@ -26,14 +25,7 @@ def forwards(views: Views) -> APIRouter:
         request: Request, underlying: asked.Underlying, venue: asked.Venue = None, format: asked.Format = None
     ) -> Response:
         """The index, the perpetual and each expiry's forward: value, source, age, status, basis, parity beside it."""
-        view = views.of(venue, underlying)
-        return answer(
-            request,
-            view,
-            "forward",
-            lambda: Message(view.head() | {"prices": records(view)}),
-            lambda: table_of(view.head(), records(view)),
-        )
+        return answer_of_records(request, views.of(venue, underlying), "forward", View.head, "prices", records)
 
     return router
 

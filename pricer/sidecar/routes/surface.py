@@ -8,12 +8,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from pricer.sidecar.messages import Head, Message
+from pricer.sidecar.messages import Head
 from pricer.sidecar.moment import definition, expiry, or_none
 from pricer.sidecar.routes import asked, models
 from pricer.sidecar.routes.documented import documented
-from pricer.sidecar.routes.tables import table_of
-from pricer.sidecar.routes.views import View, Views, answer
+from pricer.sidecar.routes.views import View, Views, answer_of_records
 from pricer.sidecar.slices import Slice, smile_status
 from pricer.surfaces.slices import SurfaceSlice
 from pricer.surfaces.svi import SviSmile
@@ -28,14 +27,7 @@ def surfaces(views: Views) -> APIRouter:
         request: Request, underlying: asked.Underlying, venue: asked.Venue = None, format: asked.Format = None
     ) -> Response:
         """The published smile of each expiry: parameters, evidence against arbitrage, status and age."""
-        view = views.of(venue, underlying)
-        return answer(
-            request,
-            view,
-            "surface",
-            lambda: Message(surface_head(view) | {"expiries": records(view)}),
-            lambda: table_of(surface_head(view), records(view)),
-        )
+        return answer_of_records(request, views.of(venue, underlying), "surface", surface_head, "expiries", records)
 
     return router
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,10 +52,15 @@ def _column(values: list[Any]) -> Column:
 
 def as_lists(columns: Mapping[str, NDArray[Any] | list[Any]]) -> dict[str, list[Any]]:
     """Small columns as plain lists with None for what there is not, to stand inside another message."""
-    return {name: column if isinstance(column, list) else _listed(column) for name, column in columns.items()}
+    return {name: column if isinstance(column, list) else listed_values(column) for name, column in columns.items()}
 
 
-def _listed(column: NDArray[Any]) -> list[Any]:
+def listed_values(column: NDArray[Any]) -> list[Any]:
+    """Numbers or instants; None where there is none.
+
+    >>> listed_values(np.array([1.5, np.nan])), listed_values(np.array([7, NO_TIME]))
+    ([1.5, None], [7, None])
+    """
     if column.dtype == np.float64:
-        return [value if np.isfinite(value) else None for value in column.tolist()]
+        return [value if math.isfinite(value) else None for value in column.tolist()]
     return [None if value == NO_TIME else value for value in column.tolist()]

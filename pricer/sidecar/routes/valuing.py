@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Body, Request, Response
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from pricer.conventions import Dynamics, Status
 from pricer.sidecar.contracts import BadContract, Contract, Placed, placed
@@ -17,14 +18,16 @@ from pricer.sidecar.routes import asked, models
 from pricer.sidecar.routes.documented import documented
 from pricer.sidecar.routes.edge import Budgets
 from pricer.sidecar.routes.errors import Refusal
-from pricer.sidecar.routes.steps import encoded_in_steps
+from pricer.sidecar.routes.formats import Format
+from pricer.sidecar.routes.posted import Posted, PostedRoute, unread
+from pricer.sidecar.routes.steps import InPieces, encoded_in_steps, nested
 from pricer.sidecar.routes.tables import as_lists
 from pricer.sidecar.routes.views import FRESH, View, Views, chosen
 from pricer.sidecar.routes.worker import Workers
 from pricer.sidecar.scenarios import Axes, cells_of, costs, positions_of, revalued
 from pricer.sidecar.valuation import Check, columns_of, valued
 
-MOST_CONTRACTS = 1000
+MOST_CONTRACTS = 1000  # no more than the first that is not as it should be is looked at closely
 # Each takes an interpolation of its own, a few milliseconds at worst.
 MOST_NEW_EXPIRIES = 32
 MOST_POINTS = 101  # of an axis
@@ -34,7 +37,7 @@ MOST_VALUES = 100_000
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class Posted(BaseModel):
+class Question(BaseModel):
     """What all posted questions share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -43,10 +46,10 @@ class Posted(BaseModel):
     venue: Name | None = Field(None, description="By default the configured one.")
 
 
-class PriceRequest(Posted):
+class PriceRequest(Question):
     """Contracts to price."""
 
-    contracts: Annotated[tuple[Contract, ...], Field(min_length=1, max_length=MOST_CONTRACTS, strict=False)]
+    contracts: Annotated[tuple[Contract, ...], Field(min_length=1, max_length=MOST_CONTRACTS, strict=False), FailFast()]
 
 
 class PositionRequest(Contract):
@@ -60,10 +63,12 @@ Shift = Annotated[float, Field(ge=-5.0, le=5.0)]
 Days = Annotated[float, Field(ge=0.0, le=36_500.0)]
 
 
-class ScenarioRequest(Posted):
+class ScenarioRequest(Question):
     """Positions, and the grid to carry them through; the cells are all combinations of the three axes."""
 
-    contracts: Annotated[tuple[PositionRequest, ...], Field(min_length=1, max_length=MOST_CONTRACTS, strict=False)]
+    contracts: Annotated[
+        tuple[PositionRequest, ...], Field(min_length=1, max_length=MOST_CONTRACTS, strict=False), FailFast()
+    ]
     forward_moves: Annotated[tuple[Move, ...], Field(min_length=1, max_length=MOST_POINTS, strict=False)] = Field(
         (0.0,), description="Relative moves of every forward: -0.1 is a fall of a tenth."
     )
@@ -81,63 +86,85 @@ class ScenarioRequest(Posted):
 
 def valuations(hub: Hub, views: Views, budgets: Budgets) -> APIRouter:
     """The two paths."""
-    router = APIRouter(prefix="/v1", tags=["valuation"])
-    workers = Workers(jobs=1, waiting=8)
+    router = APIRouter(prefix="/v1", tags=["valuation"], route_class=PostedRoute)
+    # Reading a large body is short, and does not wait until what others asked for has been made.
+    readers, workers = Workers(jobs=1, waiting=8), Workers(jobs=1, waiting=8)
 
     @router.post("/price", **documented(models.Prices, posted=True))
-    async def price(request: Request, body: PriceRequest, format: asked.Format = None) -> Response:
+    async def price(
+        request: Request,
+        posted: Annotated[Posted[PriceRequest], unread(PriceRequest), Body()],
+        format: asked.Format = None,
+    ) -> Response:
         """Volatility, price, Greeks and delta forms of any contracts, from the published surface.
 
         A listed option has its numbers of the chain; other strikes and expiries are read off the surface, and say
         `EXTRAPOLATED` outside what was quoted. `price` is in quote currency, `theo` in settlement currency.
         """
-        view, contracts = _placed(hub, views, body)
-        new = len({each.expiry_ns for each in contracts if each.piece is None})
+        body = await posted.read(request, readers)
+        view = _view(hub, views, body)
+        new = len(_new_expiries(view, body.contracts))
         if new > MOST_NEW_EXPIRIES:
             raise Refusal(422, f"contracts: {new} different expiries that are not listed; at most {MOST_NEW_EXPIRIES}")
-        budgets.take(budgets.address_of(request.scope), len(contracts) / 100 + 4 * new)
+        budgets.take(budgets.address_of(request.scope), len(body.contracts) / 100 + 4 * new)
         form = chosen(request)
         encoding = form.encoding()
-        payload = await workers.run(
-            request, lambda check: encoded_in_steps(_prices(view, contracts, check), encoding, check)
-        )
-        return Response(payload, 200, FRESH, form.media_type)
+
+        def made(check: Check) -> bytes:
+            return encoded_in_steps(_prices(view, _placed(view, body.contracts), check), encoding, check)
+
+        return InPieces(await workers.run(request, made), 200, FRESH, form.media_type)
 
     @router.post("/scenario", **documented(models.Scenario, posted=True))
-    async def scenario(request: Request, body: ScenarioRequest, format: asked.Format = None) -> Response:
+    async def scenario(
+        request: Request,
+        posted: Annotated[Posted[ScenarioRequest], unread(ScenarioRequest), Body()],
+        format: asked.Format = None,
+    ) -> Response:
         """Value and profit of positions over a grid of forward moves, volatility shifts and days passed.
 
         Each strike's volatility moves with the forward by the rule `dynamics`, then the shift is added. Values come in
         quote currency and in settlement currency (`_settlement`), for every contract and in total; `cells` are the
         totals, and CSV and Arrow hold one row a cell and contract, or a cell with `totals_only`.
         """
-        view, contracts = _placed(hub, views, body)
+        body = await posted.read(request, readers)
+        view = _view(hub, views, body)
         axes = Axes(body.forward_moves, body.vol_shifts, body.days)
-        values = axes.cells * len(contracts)
+        values = axes.cells * len(body.contracts)
         if values > MOST_VALUES:
             raise Refusal(422, f"contracts times cells is {values}; at most {MOST_VALUES}", "too_many_values")
         dynamics = body.dynamics or view.snapshot.convention.dynamics
-        budgets.take(budgets.address_of(request.scope), costs(len(contracts), axes, dynamics))
+        budgets.take(budgets.address_of(request.scope), costs(len(body.contracts), axes, dynamics))
         form = chosen(request)
         encoding = form.encoding()
 
         def made(check: Check) -> bytes:
-            message = _scenario(view, contracts, body, axes, dynamics, check, table=form.tabular)
+            contracts = _placed(view, body.contracts)
+            message = _scenario(view, contracts, body, axes, dynamics, form, check)
             return encoded_in_steps(message, encoding, check)
 
-        return Response(await workers.run(request, made), 200, FRESH, form.media_type)
+        return InPieces(await workers.run(request, made), 200, FRESH, form.media_type)
 
     return router
 
 
-def _placed(hub: Hub, views: Views, body: PriceRequest | ScenarioRequest) -> tuple[View, list[Placed]]:
-    """The view and every contract in it; `Refusal` names the contract that has no place."""
+def _view(hub: Hub, views: Views, body: PriceRequest | ScenarioRequest) -> View:
+    """What the contracts are looked up in."""
     underlying = body.underlying or (hub.underlyings[0] if len(hub.underlyings) == 1 else None)
     if underlying is None:
         raise Refusal(422, f"underlying: name one of {', '.join(sorted(hub.underlyings))}")
-    view = views.of(body.venue, underlying)
+    return views.of(body.venue, underlying)
+
+
+def _new_expiries(view: View, contracts: Sequence[Contract]) -> set[Any]:
+    """Those that are not listed."""
+    return {each.expiry for each in contracts} - {piece.block.key.expiry_ns for piece in view.picture.slices} - {None}
+
+
+def _placed(view: View, contracts: Sequence[Contract]) -> list[Placed]:
+    """Every contract in its place; `Refusal` names the one that has none."""
     try:
-        return view, placed(view.picture, body.contracts)
+        return placed(view.picture, contracts)
     except BadContract as error:
         raise Refusal(422, str(error), "unknown_contract") from None
 
@@ -160,11 +187,10 @@ def _scenario(
     body: ScenarioRequest,
     axes: Axes,
     dynamics: Dynamics,
+    form: Format,
     check: Check,
-    *,
-    table: bool,
 ) -> Message:
-    """The answer; with `table` its one table alone matters."""
+    """The answer as it stands in one format: one that holds one table has the cells as that, or not at all."""
     base = valued(view.picture, contracts, check)
     found = revalued(base, [each.quantity for each in body.contracts], axes, dynamics, check)
     check()
@@ -183,9 +209,10 @@ def _scenario(
             "valid_until_ns": [or_null(ns) for ns in base.valid_until_ns.tolist()],
             "settlement_currency": described["settlement_currency"],
         },
-        "cells": as_lists(cells),
     }
+    if not form.tabular:
+        head["cells"] = nested(cells, form.encoding(), check)
     if body.totals_only:
-        return Message(head, cells if table else None)
+        return Message(head, cells if form.tabular else None)
     check()
     return Message(head, positions_of(found, axes, view.digits))

@@ -18,6 +18,7 @@ from pricer.sidecar.messages import Message
 from pricer.sidecar.protocol import Refused, StreamKey
 from pricer.sidecar.routes import formats
 from pricer.sidecar.routes.errors import refusal_of
+from pricer.sidecar.routes.tables import table_of
 from pricer.sidecar.slices import Picture
 from pricer.sidecar.stream import Stream
 from pricer.snapshot import Snapshot
@@ -151,6 +152,24 @@ def answer(
     if "shortcuts" in request.scope:
         request.scope["shortcuts"].remember(request.scope, view, name, form)
     return found
+
+
+def answer_of_records(
+    request: Request,
+    view: View,
+    what: Hashable,
+    head: Callable[[View], dict[str, Any]],
+    name: str,
+    records: Callable[[View], list[dict[str, Any]]],
+) -> Response:
+    """The answer whose one table is a list of records: under its `name` beside the head, or as columns."""
+    return answer(
+        request,
+        view,
+        what,
+        lambda: Message(head(view) | {name: records(view)}),
+        lambda: table_of(head(view), records(view)),
+    )
 
 
 def written(message: Message, form: formats.Format, headers: dict[str, str]) -> Response:

@@ -1,16 +1,19 @@
 """Heavy answers: made on a worker thread, few at a time, and given up as soon as nobody waits for them.
 
-A worker shares the interpreter with the loop that serves everybody else, so between its steps it lets go of it: each
-step is short, and the loop never waits for more than one.
+A worker shares the interpreter with the loop that serves everybody else. Between its steps it lets go of it, and each
+step is short; and while a worker runs, a thread that wants the interpreter waits for TURN_S of Python code at most, not
+for the 5 ms that are Python's own. An answer of the loop takes four or five turns: each time it reads, sends or looks
+for news, the worker may have taken the interpreter meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from fastapi import Request
@@ -19,6 +22,8 @@ from pricer.sidecar.routes.errors import Refusal
 from pricer.sidecar.valuation import Check
 
 Made = TypeVar("Made")
+
+TURN_S = 0.0005
 
 
 class GivenUp(Exception):
@@ -66,7 +71,8 @@ class Workers:
             self.waiting -= 1
         self.running += 1
         try:
-            return await self._made(job, gone)
+            with TURNS.short():
+                return await self._made(job, gone)
         finally:
             self.running -= 1
             self._free.release()
@@ -83,11 +89,36 @@ class Workers:
             raise
 
 
+class Turns:
+    """Of all threads of the process: short ones while anything heavy runs, and else as they were."""
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._before = 0.0
+
+    @contextlib.contextmanager
+    def short(self) -> Iterator[None]:
+        """Until the last who asked for it is done; called on one thread."""
+        if not self._users:
+            self._before = sys.getswitchinterval()
+            sys.setswitchinterval(min(self._before, TURN_S))
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                sys.setswitchinterval(self._before)
+
+
+TURNS = Turns()
+
+
 def check_of(gone: threading.Event) -> Check:
     """Called between steps: lets others run, and gives up where nobody waits."""
 
     def check() -> None:
-        time.sleep(0)  # gives the interpreter away; a thread that wants it would else wait for 5 ms
+        time.sleep(0)  # gives the interpreter away
         if gone.is_set():
             raise GivenUp
 
