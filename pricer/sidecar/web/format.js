@@ -33,10 +33,11 @@ export function strike(value) {
   return value.toLocaleString("en-US", { maximumFractionDigits: 4 });
 }
 
+const month = new Intl.DateTimeFormat("en-US", { month: "short", timeZone: "UTC" });
+
 export function date(ns) {
   const day = new Date(ns / 1e6);
-  const month = day.toLocaleString("en-US", { month: "short", timeZone: "UTC" });
-  return `${day.getUTCDate()} ${month} ${String(day.getUTCFullYear()).slice(2)}`;
+  return `${day.getUTCDate()} ${month.format(day)} ${String(day.getUTCFullYear()).slice(2)}`;
 }
 
 export function left(ms) {

@@ -5,10 +5,12 @@ import { h, setData, setText, setTitle } from "./dom.js";
 import { token } from "./api.js";
 import { told } from "./status.js";
 
+const TITLE_MS = 1000;
 const $ = (id) => document.getElementById(id);
 
 export class Header {
   #app;
+  #entitled = -TITLE_MS;
   #links = [...document.querySelectorAll("#pages a")];
 
   constructor(app) {
@@ -53,8 +55,16 @@ export class Header {
       bid === null || ask === null ? fixed(value, 1) : `${fixed(bid, 1)} / ${fixed(ask, 1)}`);
     this.#price("atm", expiry && { ...(expiry.surface ?? expiry.forward), value: expiry.atm_iv }, ({ value }) =>
       value === null ? NOTHING : `${percent(value)} %`);
-    const index = market.index.value;
-    document.title = index === null ? "volstream" : `${fixed(index, 0)} ${choice.underlying} · volstream`;
+    this.#entitle(market.index.value, choice.underlying);
+  }
+
+  // The tab's title tells the price, once a second: each one is a message to the browser's own process.
+  #entitle(index, underlying) {
+    const now = performance.now();
+    if (now - this.#entitled < TITLE_MS) return;
+    this.#entitled = now;
+    const title = index === null ? "volstream" : `${fixed(index, 0)} ${underlying} · volstream`;
+    if (document.title !== title) document.title = title;
   }
 
   #price(id, price, text) {
