@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 expect = playwright.expect
+expect.set_options(timeout=15_000)  # a machine that is busy otherwise is late, not wrong
 
 # The market, the pricer, the sidecar and the browser are started once, and share the loop of this module.
 pytestmark = [
@@ -157,9 +158,9 @@ async def test_a_smile_is_drawn_with_its_quotes_and_read_out_by_mouse_and_keys(b
         await expect(smile.locator(".badges")).to_contain_text("Butterfly: g ≥")
         assert live.stream.latest is not None
         block = live.stream.latest.of("BTC").blocks[await chosen(page)]
-        strike = (await figures(page, "smile"))["strike"]
         fit = live.smile_of(block.key.expiry_ns).smile
-        assert abs(strike / fit.forward - 1) < 0.02  # nothing is pointed at: at the money
+        seen = await reads(page, "smile", near("strike", fit.forward, 0.02 * fit.forward))  # nothing is pointed at: ATM
+        strike = seen["strike"]
         await reads(page, "smile", near("fit", 100 * fit.iv(strike), 2.0))
         await reads(page, "smile", lambda seen: {"bid", "ask"} <= seen.keys() and seen["bid"] <= seen["ask"])
         await smile.locator(".plot").focus()
@@ -175,14 +176,13 @@ async def test_a_smile_is_drawn_with_its_quotes_and_read_out_by_mouse_and_keys(b
         await smile.locator(".u-over").hover(position={"x": 300, "y": 80})
         await expect(page.locator("#detail")).to_contain_text(re.compile(r"^BTC-\w+-\d+-P · "))
         await smile.locator(".u-over").click(position={"x": 300, "y": 80})
-        assert page.url.split("#")[1].startswith("/instrument/BTC-")
+        await expect(page).to_have_url(re.compile("#/instrument/BTC-"))
 
 
 async def test_a_density_adds_up_and_says_that_it_is_nowhere_negative(browser: Browser, live: Live) -> None:
     async with charts(browser, live.address, "smile") as page:
         await expect(panel(page, "density").locator(".badge")).to_have_text(re.compile("Nowhere negative"))
-        seen = await figures(page, "density")
-        assert seen["below"] + seen["above"] == pytest.approx(100.0, abs=0.2)
+        await reads(page, "density", lambda seen: abs(seen.get("below", 0) + seen.get("above", 0) - 100.0) < 0.2)
         await panel(page, "density").locator(".plot").focus()
         await page.keyboard.press("End")
         await reads(page, "density", lambda seen: seen["below"] > 95.0 and seen["g"] > 0.0)
@@ -236,7 +236,7 @@ async def test_the_term_structure_and_all_variances_are_those_of_the_surface(bro
         points = smile_points(live.smile_of(last))
         await reads(page, "term", near("atm", 100 * points.atm_iv, 1.0))
         await reads(page, "term", near("rr", 100 * points.rr25, 1.0))
-        assert (await figures(page, "term"))["forward"] > 0.0
+        await reads(page, "term", lambda seen: seen.get("forward", 0.0) > 0.0)
         before = await pixels(page, "variance")
         await panel(page, "variance").locator("[data-value=linear]").click()
         await changes(page, "variance", before)
@@ -245,7 +245,7 @@ async def test_the_term_structure_and_all_variances_are_those_of_the_surface(bro
         await reads(page, "variance", near("iv", 100 * points.atm_iv, 1.0))
         await page.keyboard.press("Enter")
         await expect(page.locator("[data-chart=smile]")).to_be_visible()
-        assert await chosen(page) == len(live.stream.latest.of("BTC").blocks) - 1
+        await expect(page.locator("#expiries [role=tab]").last).to_have_attribute("aria-selected", "true")
 
 
 async def test_the_surface_turns_by_mouse_wheel_and_keys_and_comes_back(browser: Browser, live: Live) -> None:
@@ -285,10 +285,13 @@ async def test_a_quote_on_the_surface_is_pointed_at(browser: Browser, live: Live
         strike = field(page, "surface", "strike")
         for share in range(30, 80, 2):  # across the middle, until a dot is met
             await page.mouse.move(box["x"] + box["width"] * share / 100, box["y"] + box["height"] * 0.62)
-            if await strike.inner_text() != "–":
+            with contextlib.suppress(AssertionError):
+                await expect(strike).not_to_have_text("–", timeout=400)  # a frame, on a busy machine
                 break
         await expect(strike).to_have_text(re.compile(r"^[\d,]+ (call|put)$"))
-        await reads(page, "surface", lambda seen: "mid" in seen and abs(seen["mid"] - seen["fit"]) < 15.0)
+        await reads(
+            page, "surface", lambda seen: {"mid", "fit"} <= seen.keys() and abs(seen["mid"] - seen["fit"]) < 15.0
+        )
 
 
 async def test_history_begins_with_the_memory_and_goes_on_with_the_stream(browser: Browser, live: Live) -> None:

@@ -20,6 +20,13 @@ export const fixed = (value, digits) =>
 
 export const percent = (value, digits = 1) => fixed(value === null || value === undefined ? null : value * 100, digits);
 
+// A difference; one of nothing has no sign.
+export const signed = (value, digits) => {
+  if (value === null || value === undefined) return NOTHING;
+  const text = fixed(Math.abs(value), digits);
+  return Number(text) === 0 ? text : `${value > 0 ? "+" : "−"}${text}`;
+};
+
 export const significant = (value, digits) =>
   value === null || value === undefined
     ? NOTHING
