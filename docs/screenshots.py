@@ -2,8 +2,9 @@
 
 python -m docs.screenshots [--only chain --only smile]
 
-Each page is taken on a laptop in both themes; the chain, an instrument and the smile also on a phone of 360 pixels, the
-chain on a wall of 3,840. The alerts are those of a demo of their own, whose rules are set so that they fire. A machine that is busy otherwise shows numbers that are late: those are waited out, a while.
+Each page is taken on a laptop in both themes; the chain, an instrument, the smile and the alerts also on a phone of 360
+pixels, the chain on a wall of 3,840. The alerts are those of a demo of its own, whose rules are such that they fire. A
+machine that is busy otherwise shows numbers that are late: those are waited out, a while.
 """
 
 from __future__ import annotations

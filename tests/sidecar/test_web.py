@@ -513,7 +513,7 @@ def alerts_of(head: dict[str, Any], subjects: list[str]) -> dict[str, Any]:
     return head | {
         "raised": count,
         "columns": {
-            "rule": ["wild"] * count,
+            "rule": ["wild", *["skew"] * count][:count],
             "subject": subjects,
             "metric": ["iv"] * count,
             "limit": ["> 1.2"] * count,
@@ -554,6 +554,10 @@ async def test_alerts_are_listed_and_new_ones_are_noted(browser: Browser, sideca
         await expect(page.locator(".toast")).to_contain_text("iv is 131.00 %, the limit > 120.00 %")
         await expect(page.locator(".toast b")).to_contain_text(HOSTILE)
         await expect(rows).to_have_count(2)
+        await expect(page.locator(".rules button")).to_have_text(["All 2", "wild 1", "skew 1"])
+        await page.get_by_role("button", name="skew 1").click()
+        await expect(rows).to_have_count(1)
+        await expect(rows.first).to_contain_text(HOSTILE)
         told[-1].send(json.dumps(alerts_of(about | {"seq": 3}, [])))
         await expect(page.get_by_text("Nothing is raised.")).to_be_visible()
         await expect(page.locator("#pages .count")).to_be_hidden()
