@@ -52,15 +52,18 @@ export class Alerts {
 
   #news() {
     const raised = alertsOf(this.table);
-    if (this.#known) for (const alert of raised) if (!this.#known.has(alert.key)) this.#note(alert);
+    const fresh = this.#known ? raised.filter(({ key }) => !this.#known.has(key)) : [];
+    for (const rule of new Set(fresh.map((each) => each.rule))) this.#note(fresh.filter((each) => each.rule === rule));
     this.#known = new Set(raised.map(({ key }) => key));
     const all = this.table.head.raised ?? raised.length;
     setText(this.#count, all > 99 ? "99+" : String(all));
     this.#count.hidden = !all;
   }
 
-  #note({ rule, subject, text }) {
-    const note = h("div", { className: "toast" }, h("b", {}, [rule, subject].filter(Boolean).join(" · ")));
+  // One for all that a rule has raised at once.
+  #note([{ rule, subject, text }, ...others]) {
+    const about = others.length ? `${subject} and ${others.length} more` : subject;
+    const note = h("div", { className: "toast" }, h("b", {}, [rule, about].filter(Boolean).join(" · ")));
     const close = h("button", { type: "button", "aria-label": "Close", onclick: () => note.remove() }, "✕");
     note.append(close, h("span", {}, text));
     this.#corner.append(note);
