@@ -68,7 +68,7 @@ class SurfacePage {
     const home = h("button", { type: "button", className: "button", onclick: () => this.#home() }, "Reset view");
     this.panel = new Panel({
       id: "surface", title: "Volatility surface", fields: FIELDS, controls: [this.axis.element, this.dots.element, home], chart: this.view,
-      legend: [key("heat", "low to high volatility"), key("dot", "mid of a quote"), key("strong", "the chosen expiry"), key("stale", "stale: grey")],
+      legend: [key("heat", "low to high volatility"), key("dot", "mid of a quote"), key("strong", "the chosen expiry"), key("grey", "stale")],
     });
     this.element = h("div", { className: "charts charts-surface" }, this.panel.element);
     new ResizeObserver(() => this.#resize()).observe(this.view);
