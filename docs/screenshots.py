@@ -2,8 +2,9 @@
 
 python -m docs.screenshots [--only chain --only smile]
 
-Each page is taken on a laptop in both themes; the chain, an instrument and the smile also on a phone of 360 pixels, the
-chain on a wall of 3,840. A machine that is busy otherwise shows numbers that are late: those are waited out, a while.
+Each page is taken on a laptop in both themes; the chain, an instrument, the smile and the alerts also on a phone of 360
+pixels, the chain on a wall of 3,840. The alerts are those of a demo of its own, whose rules are such that they fire. A
+machine that is busy otherwise shows numbers that are late: those are waited out, a while.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import json
+import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -29,10 +32,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
-PAGES = ("chain", "smile", "term", "surface", "history", "instrument", "health")
-ON_A_PHONE = ("chain", "smile", "instrument")
+PAGES = ("chain", "smile", "term", "surface", "history", "instrument", "health", "alerts")
+ON_A_PHONE = ("chain", "smile", "instrument", "alerts")
 ON_A_WALL = ("chain",)
-READY_S = 120
+# What the embedded market passes at any time.
+RULES = {
+    "steep wing": "iv > 65% clear < 60% in BTC nearest 8 delta 0.02..0.5",
+    "put skew": "rr25 < -5% clear > -4% in BTC",
+    "off the venue": "abs(divergence) > 0.3% clear < 0.2% in BTC delta 0.1..0.9",
+    "wide": "spread_iv > 12% for 2s in BTC nearest 6 delta 0.2..0.6",
+}
+READY_S = 240
 HISTORY_S = 45  # until lines through time have something to show
 SETTLED_S = 4
 CURRENT_S = 20
@@ -64,11 +74,12 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def demo() -> AsyncIterator[str]:
-    """The address of a demo that is ready; it ends with the block."""
+async def demo(rules: Mapping[str, str] | None = None) -> AsyncIterator[str]:
+    """The address of a demo that is ready, with alerts by these rules; it ends with the block."""
     port = free_port()
     command = (sys.executable, "-m", "pricer.cli", "demo", "--headless", "--port", str(port))
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL)
+    settings = {**os.environ, "VOLSTREAM_ALERTS__RULES": json.dumps(dict(rules or {}))}
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=settings, stdout=asyncio.subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}/"
     try:
         await until_ready(address)
@@ -150,14 +161,24 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=PAGES, help="of these pages")
     wanted = parser.parse_args().only or PAGES
-    async with demo() as address, chromium() as browser:
-        name = await at_the_money(address)
-        if {"history", "instrument"} & set(wanted):
-            await asyncio.sleep(HISTORY_S)
-        for page in wanted:
-            route = f"instrument/{name}" if page == "instrument" else page
-            for screen in screens(page):
-                await take(browser, address, page, screen, route)
+    async with chromium() as browser:
+        if quiet := [page for page in wanted if page != "alerts"]:
+            async with demo() as address:
+                await take_all(browser, address, quiet)
+        if "alerts" in wanted:
+            async with demo(RULES) as address:
+                await take_all(browser, address, ["alerts"])
+
+
+async def take_all(browser: Browser, address: str, pages: Iterable[str]) -> None:
+    """The pictures of these pages."""
+    name = await at_the_money(address)
+    if {"history", "instrument"} & set(pages):
+        await asyncio.sleep(HISTORY_S)
+    for page in pages:
+        route = f"instrument/{name}" if page == "instrument" else page
+        for screen in screens(page):
+            await take(browser, address, page, screen, route)
 
 
 if __name__ == "__main__":

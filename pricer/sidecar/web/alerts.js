@@ -2,9 +2,20 @@
 // notes in the corner and counts those that last; a sidecar without the channel has neither the notes nor the page.
 import { aged } from "./status.js";
 import { h, setText } from "./dom.js";
-import { significant } from "./format.js";
+import { NOTHING, fixed, significant } from "./format.js";
 
 const SHOWN_MS = 12_000;
+// What a metric is told in: a volatility and a share in percent, an age in seconds, the rest as it is.
+const PERCENT = /(^|_)iv\b|iv_error|divergence|spread_iv|rr25|bf25|parity_gap|not_ok/;
+const AGE = /_age\b/;
+const plain = (value) => significant(value, 6);
+const seconds = (value) => `${fixed(value, 1)} s`;
+const UNITS = {
+  percent: { number: (value) => `${fixed(100 * value, 2)} %`, distance: (value) => `${fixed(100 * value, 2)} pt` },
+  age: { number: seconds, distance: seconds },
+  plain: { number: plain, distance: plain },
+};
+const LIMIT = /^([<>]=?) (\S+)$/;
 const MOST = 4; // notes at a time; the page has them all
 
 export class Alerts {
@@ -41,15 +52,18 @@ export class Alerts {
 
   #news() {
     const raised = alertsOf(this.table);
-    if (this.#known) for (const alert of raised) if (!this.#known.has(alert.key)) this.#note(alert);
+    const fresh = this.#known ? raised.filter(({ key }) => !this.#known.has(key)) : [];
+    for (const rule of new Set(fresh.map((each) => each.rule))) this.#note(fresh.filter((each) => each.rule === rule));
     this.#known = new Set(raised.map(({ key }) => key));
     const all = this.table.head.raised ?? raised.length;
     setText(this.#count, all > 99 ? "99+" : String(all));
     this.#count.hidden = !all;
   }
 
-  #note({ rule, subject, text }) {
-    const note = h("div", { className: "toast" }, h("b", {}, [rule, subject].filter(Boolean).join(" · ")));
+  // One for all that a rule has raised at once.
+  #note([{ rule, subject, text }, ...others]) {
+    const about = others.length ? `${subject} and ${others.length} more` : subject;
+    const note = h("div", { className: "toast" }, h("b", {}, [rule, about].filter(Boolean).join(" · ")));
     const close = h("button", { type: "button", "aria-label": "Close", onclick: () => note.remove() }, "✕");
     note.append(close, h("span", {}, text));
     this.#corner.append(note);
@@ -66,10 +80,25 @@ export function alertsOf({ columns, rows }, live = true) {
     const value = columns.value?.[row] ?? null;
     const since = columns.since_ns?.[row] ?? null;
     const given = [columns.status?.[row] ?? "INVALID", columns.reasons?.[row] ?? []];
+    const said = told(metric, limit, value);
     return {
-      ...{ key: [rule, subject, since].join("\n"), rule, subject, metric, limit, value, since, state: text("state", row) },
+      ...{ key: [rule, subject, since].join("\n"), rule, subject, metric, since, state: text("state", row), ...said },
       ...aged(...given, live ? Infinity : null, "RESYNCING", 0),
-      text: `${metric} is ${significant(value, 6)}, the limit ${limit}`,
+      text: `${metric} is ${said.value}, the limit ${said.bound}`,
     };
   }).sort((a, b) => (b.since ?? 0) - (a.since ?? 0));
+}
+
+// A number, its limit and the distance between them as text; `beyond` is null where the limit is not passed any more.
+function told(metric, limit, value) {
+  const { number, distance } = PERCENT.test(metric) ? UNITS.percent : AGE.test(metric) ? UNITS.age : UNITS.plain;
+  const [, sign, text] = limit.match(LIMIT) ?? [];
+  const bound = sign ? Number(text) : NaN;
+  const isKnown = value !== null && Number.isFinite(bound);
+  const beyond = sign?.startsWith("<") ? bound - value : value - bound;
+  return {
+    value: value === null ? NOTHING : number(value),
+    bound: Number.isFinite(bound) ? `${sign} ${number(bound)}` : limit,
+    beyond: !isKnown ? NOTHING : beyond < 0 ? null : distance(beyond),
+  };
 }

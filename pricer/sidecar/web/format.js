@@ -20,6 +20,13 @@ export const fixed = (value, digits) =>
 
 export const percent = (value, digits = 1) => fixed(value === null || value === undefined ? null : value * 100, digits);
 
+// A difference; one of nothing has no sign.
+export const signed = (value, digits) => {
+  if (value === null || value === undefined) return NOTHING;
+  const text = fixed(Math.abs(value), digits);
+  return Number(text) === 0 ? text : `${value > 0 ? "+" : "−"}${text}`;
+};
+
 export const significant = (value, digits) =>
   value === null || value === undefined
     ? NOTHING
@@ -33,10 +40,11 @@ export function strike(value) {
   return value.toLocaleString("en-US", { maximumFractionDigits: 4 });
 }
 
+const month = new Intl.DateTimeFormat("en-US", { month: "short", timeZone: "UTC" });
+
 export function date(ns) {
   const day = new Date(ns / 1e6);
-  const month = day.toLocaleString("en-US", { month: "short", timeZone: "UTC" });
-  return `${day.getUTCDate()} ${month} ${String(day.getUTCFullYear()).slice(2)}`;
+  return `${day.getUTCDate()} ${month.format(day)} ${String(day.getUTCFullYear()).slice(2)}`;
 }
 
 export function left(ms) {

@@ -1,14 +1,17 @@
 // The header: what is chosen, the prices that all pages share, the connection, and the form for a token.
 import { addressOf } from "./router.js";
-import { age, fixed, percent, NOTHING } from "./format.js";
+import { age, fixed, percent, signed, time, NOTHING } from "./format.js";
 import { h, setData, setText, setTitle } from "./dom.js";
 import { token } from "./api.js";
 import { told } from "./status.js";
 
+const TITLE_MS = 1000;
 const $ = (id) => document.getElementById(id);
 
 export class Header {
   #app;
+  #entitled = -TITLE_MS;
+  #begun = null; // { underlying, value, at }: the index as it first was
   #links = [...document.querySelectorAll("#pages a")];
 
   constructor(app) {
@@ -51,10 +54,31 @@ export class Header {
     this.#price("forward", expiry?.forward, (price) => fixed(price.value, 2));
     this.#price("perpetual", market.perpetual, ({ bid, ask, value }) =>
       bid === null || ask === null ? fixed(value, 1) : `${fixed(bid, 1)} / ${fixed(ask, 1)}`);
-    this.#price("atm", expiry && { ...(expiry.surface ?? expiry.forward), value: expiry.atm_iv }, ({ value }) =>
-      value === null ? NOTHING : `${percent(value)} %`);
-    const index = market.index.value;
-    document.title = index === null ? "volstream" : `${fixed(index, 0)} ${choice.underlying} · volstream`;
+    const ofSmile = (value) => expiry && { ...(expiry.surface ?? expiry.forward), value };
+    this.#price("atm", ofSmile(expiry?.atm_iv), ({ value }) => `${percent(value)} %`);
+    this.#price("rr25", ofSmile(expiry?.rr25), ({ value }) => signed(100 * value, 2));
+    this.#price("bf25", ofSmile(expiry?.bf25), ({ value }) => signed(100 * value, 2));
+    this.#change(market.index.value, choice.underlying);
+    this.#entitle(market.index.value, choice.underlying);
+  }
+
+  // How far the index has come since this page first knew it.
+  #change(value, underlying) {
+    if (value === null) return setText($("moved"), "");
+    if (this.#begun?.underlying !== underlying) this.#begun = { underlying, value, at: Date.now() * 1e6 };
+    const moved = 100 * (value / this.#begun.value - 1);
+    setText($("moved"), `${signed(moved, 2)} %`);
+    setData($("moved"), "way", Number(moved.toFixed(2)) === 0 ? "" : moved > 0 ? "up" : "down");
+    setTitle($("moved"), `since ${time(this.#begun.at)} UTC, when this page was opened`);
+  }
+
+  // The tab's title tells the price, once a second: each one is a message to the browser's own process.
+  #entitle(index, underlying) {
+    const now = performance.now();
+    if (now - this.#entitled < TITLE_MS) return;
+    this.#entitled = now;
+    const title = index === null ? "volstream" : `${fixed(index, 0)} ${underlying} · volstream`;
+    if (document.title !== title) document.title = title;
   }
 
   #price(id, price, text) {

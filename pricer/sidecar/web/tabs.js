@@ -20,8 +20,7 @@ export class Tabs {
     const now = Date.now();
     expiries.forEach((expiry, i) => {
       const tab = this.#tabs[i];
-      tab.expiry = expiry.expiry_ns;
-      setText(tab.day, date(expiry.expiry_ns));
+      if (tab.expiry !== expiry.expiry_ns) setText(tab.day, date((tab.expiry = expiry.expiry_ns)));
       setText(tab.time, left(expiry.expiry_ns / 1e6 - now));
       setData(tab.button, "status", market.state(expiry.forward).status);
       const selected = String(expiry.expiry_ns === chosen);

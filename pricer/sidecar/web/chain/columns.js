@@ -1,16 +1,10 @@
 // The columns of one side of the chain, from the outside in; the puts mirror the calls. `p` is how early a column is
 // given up where there is no room, `needs` what the sidecar is asked for, `kind` whose status goes with it.
-import { age, fixed, percent, significant } from "../format.js";
+import { age, fixed, percent, signed, significant } from "../format.js";
 
 const scaled = (by) => (value) => (value === null ? null : value / by);
 const difference = (a, b) => (columns, row) =>
   columns[a]?.[row] == null || columns[b]?.[row] == null ? null : columns[a][row] - columns[b][row];
-// A difference of nothing has no sign.
-const signed = (value, digits) => {
-  if (value === null) return fixed(null);
-  const text = fixed(Math.abs(value), digits);
-  return Number(text) === 0 ? text : `${value > 0 ? "+" : "−"}${text}`;
-};
 
 const greek = (id, title, hint, { by = 1, text = (v) => significant(v, 3), p = 6, width = 5 } = {}) => ({
   ...{ id, title, hint, p, width, kind: "model", needs: [id], scale: scaled(by), text },
@@ -31,7 +25,7 @@ export const COLUMNS = [
   greek("gamma", "Γ", "Gamma: per 1 of the forward", { p: 7, width: 5.2 }),
   greek("theta", "Θ / day", "Theta a day, in quote currency", { by: 365, text: (v) => fixed(v, 1), p: 6, width: 4.6 }),
   greek("vega", "Vega / pt", "Vega a volatility point, in quote currency", { by: 100, text: (v) => fixed(v, 1), p: 5, width: 4.6 }),
-  greek("delta", "Δ", "Delta: dV/dF", { text: (v) => fixed(v, 3), p: 3, width: 4.2 }),
+  greek("delta", "Δ", "Delta: dV/dF", { text: (v) => fixed(v, 3), p: 3, width: 4.5 }),
   premium("theo", "Theo", "Value on our surface, as quoted", "model", 5),
   premium("mark", "Mark", "The venue's own value", "venue", 6),
   size("bid_size", "Bid size", "Amount at the best bid"),
@@ -45,6 +39,11 @@ export const COLUMNS = [
   {
     ...{ id: "difference", title: "Δ venue", hint: "Our volatility less the venue's, in points", p: 5, width: 4.3 },
     ...{ kind: "model", needs: ["iv", "mark_iv"], value: difference("iv", "mark_iv"), scale: scaled(0.01) },
+    text: (v) => signed(v, 2),
+  },
+  {
+    ...{ id: "richness", title: "Mid − IV", hint: "Volatility of the mid less our surface's, in points", p: 6, width: 4.3 },
+    ...{ kind: "mid", needs: ["mid_iv", "iv"], value: difference("mid_iv", "iv"), scale: scaled(0.01) },
     text: (v) => signed(v, 2),
   },
   volatility("iv", "IV", "Volatility of our surface, %", "model", 0),

@@ -1,5 +1,6 @@
 // The chain as a grid: calls left, strike in the middle, puts right. Only the rows on the screen exist; they are made
-// once and moved as the reader scrolls, and of what they show only what differs is written, and only as text.
+// once and moved as the reader scrolls, and of what they show only what differs is written, and only as text. What comes
+// at once is written in shares, some rows a frame, so that no frame is late.
 import { ALWAYS, STRIKE_WIDTH, fitting, mirrored, nameOf, shownAge } from "./columns.js";
 import { SYMBOLS, told } from "../status.js";
 import { h, setText, setTitle } from "../dom.js";
@@ -8,6 +9,7 @@ import { strike as strikeText } from "../format.js";
 const SPARE = 4; // rows beyond each edge, so that a quick scroll shows no hole
 const SIDES = ["call", "put"];
 const PAGE = 10; // rows
+const LINES_A_FRAME = 16; // a whole screen in three frames: sooner than the eye, and a frame costs a third
 const BRIGHT_MS = 250;
 const FLASH_MS = 800;
 const ROW = 1.72; // rem, as in chain.css
@@ -21,6 +23,9 @@ export class Grid {
   #columns = { call: [], put: [] };
   #chosen = [];
   #lines = []; // a pool: rung i is shown by line i modulo its length
+  #next = 0; // the line that a frame begins with, so that each has its turn
+  #shown = null; // { view, forward } of the last update
+  #scrolled = 0; // px, as the last event told: asking would have the browser lay out in the middle of writing
   #height = 0; // of a row, px
   #atm = -1;
   #open;
@@ -31,7 +36,7 @@ export class Grid {
     this.#open = open;
     this.#point = point;
     this.element.append(this.#head, this.#body);
-    this.element.addEventListener("scroll", () => this.moved?.(), { passive: true });
+    this.element.addEventListener("scroll", () => this.#scroll(), { passive: true });
     this.#body.addEventListener("click", (event) => this.#at(event, this.#open));
     this.#body.addEventListener("pointerover", (event) => this.#at(event, this.#point));
     this.#body.addEventListener("pointerleave", () => this.#point(null));
@@ -42,6 +47,7 @@ export class Grid {
   // Which columns there are to be, by id.
   choose(ids) {
     this.#chosen = ids;
+    this.#shown = null; // it may lack what is chosen now
     this.#resized();
   }
 
@@ -63,28 +69,55 @@ export class Grid {
     if (index < 0) return;
     const middle = (this.element.clientHeight - this.#head.offsetHeight) / 2;
     this.element.scrollTop = (index + 0.5) * this.#height - middle;
+    this.#scroll();
   }
 
-  // Bring every cell on the screen up to date, and mark prices that moved.
+  #scroll() {
+    this.#scrolled = this.element.scrollTop;
+    this.moved?.();
+  }
+
+  // All cells on the screen are out of date; the first of them are written. True while some are left for `sweep`.
   update(view, forward, atm) {
+    this.#shown = { view, forward };
     this.#atm = atm;
-    const first = Math.max(0, Math.floor(this.element.scrollTop / this.#height) - SPARE);
+    for (const line of this.#lines) line.due = true;
+    return this.sweep();
+  }
+
+  // The next frame's share: rows that come into view, and some of those that are out of date. True while some are left.
+  sweep() {
+    if (!this.#shown) return false;
+    this.#place();
+    const count = this.#lines.length;
+    let room = LINES_A_FRAME;
+    for (let i = 0; i < count && room > 0; i++) {
+      const line = this.#lines[(this.#next + i) % count];
+      if (!line.rung || !line.due) continue;
+      this.#line(line, true);
+      if (--room === 0) this.#next = (this.#next + i + 1) % count;
+    }
+    return this.#lines.some(({ rung, due }) => rung && due);
+  }
+
+  // Rungs that have come into view get a line and are written; lines of those that have left are hidden.
+  #place() {
+    const first = Math.max(0, Math.floor(this.#scrolled / this.#height) - SPARE);
     const end = Math.min(this.rungs.length, first + this.#lines.length);
-    const shown = new Set();
     for (let i = first; i < end; i++) {
       const line = this.#lines[i % this.#lines.length];
-      shown.add(line);
-      const fresh = line.rung !== this.rungs[i];
-      if (fresh) this.#bind(line, i);
-      this.#line(line, i, view, forward, !fresh);
+      if (line.rung === this.rungs[i]) continue;
+      this.#bind(line, i);
+      this.#line(line, false);
     }
     for (const line of this.#lines) {
-      if (!shown.has(line)) this.#hide(line);
+      if (line.rung === null || line.index < first || line.index >= end) this.#hide(line);
     }
   }
 
   #bind(line, i) {
     line.rung = this.rungs[i];
+    line.index = i;
     line.element.hidden = false;
     line.element.style.transform = `translateY(${i * this.#height}px)`;
     line.element.setAttribute("aria-rowindex", i + 2);
@@ -96,14 +129,18 @@ export class Grid {
   }
 
   #hide(line) {
+    if (line.index === -1) return;
     line.element.hidden = true;
     line.rung = null;
+    line.index = -1;
   }
 
-  #line(line, i, view, forward, flash) {
+  #line(line, flash) {
+    const { view, forward } = this.#shown;
     const { strike } = line.rung;
-    const picked = this.picked?.index === i ? this.picked.side : "";
-    const classes = `line${i === this.#atm ? " atm" : ""}${picked ? ` picked ${picked}` : ""}`;
+    line.due = false;
+    const picked = this.picked?.index === line.index ? this.picked.side : "";
+    const classes = `line${line.index === this.#atm ? " atm" : ""}${picked ? ` picked ${picked}` : ""}`;
     if (line.classes !== classes) line.element.className = line.classes = classes;
     for (const side of SIDES) {
       const row = line.rung[side];
@@ -158,7 +195,7 @@ export class Grid {
       const none = cell.element.classList.contains("none") ? " none" : "";
       cell.element.className = `${cell.base} ${classes}${none}`;
     }
-    if (cell.shownText !== text) cell.element.textContent = cell.shownText = text;
+    if (cell.shownText !== text) cell.text.nodeValue = cell.shownText = text; // the same node: no box is made anew
     setTitle(cell.element, hint);
   }
 
@@ -208,13 +245,14 @@ export class Grid {
   }
 
   #newLine(number) {
-    const line = { rung: null, element: h("div", { role: "row", className: "line", hidden: true }) };
+    const line = { rung: null, index: -1, due: false, element: h("div", { role: "row", className: "line", hidden: true }) };
     line.strike = h("span", { role: "rowheader", className: "strike" });
     for (const side of SIDES) {
       line[side] = this.#columns[side].map((column) => {
         const id = column.id === "status" ? `line-${number}-${side}` : null;
         const base = `${column.id} of-${column.kind} ${side}`;
-        return { column, base, element: h("span", { role: "gridcell", className: base, id }) };
+        const text = document.createTextNode("");
+        return { column, base, text, element: h("span", { role: "gridcell", className: base, id }, text) };
       });
     }
     const elements = (side) => line[side].map(({ element }) => element);
@@ -253,6 +291,7 @@ export class Grid {
     const number = this.picked.index % this.#lines.length;
     this.element.setAttribute("aria-activedescendant", `line-${number}-${side}`);
     this.#point(this.row);
+    for (const line of this.#lines) line.due = true;
     this.moved?.();
   }
 

@@ -10,7 +10,7 @@ import { told } from "../status.js";
 
 const POINTS = 120;
 const FIELDS = [["expiry", "Expiry"], ["k", "ln K/F"], ["w", "Total variance"], ["iv", "IV"], ["gap", "Least gap below"], ["status", "Status"]];
-const LEGEND = [key("ramp", "near to far"), key("dashed", "beyond the quotes"), key("stale", "stale: grey")];
+const LEGEND = [key("ramp", "near to far"), key("dashed", "beyond the quotes"), key("grey", "stale")];
 
 const decades = (low, high) => {
   if (!(low > 0 && high < Infinity)) return [];

@@ -4,6 +4,7 @@ import { Panel, why } from "../panel.js";
 import { h } from "../dom.js";
 import { significant, fixed, time, date } from "../format.js";
 
+const DAY_NS = 86_400e9;
 const YEAR_2000_NS = 946_684_800e9;
 const MOST_ROWS = 200;
 
@@ -84,6 +85,6 @@ function scalar(name, value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "object") return JSON.stringify(value);
   if (typeof value !== "number") return String(value);
-  if (name.endsWith("_ns")) return value > YEAR_2000_NS ? `${date(value)} ${time(value)}` : `${fixed(value / 1e6, 1)} ms`;
+  if (name.endsWith("_ns")) return value > YEAR_2000_NS ? `${date(value)} ${time(value)}` : value > DAY_NS ? `${significant(value / DAY_NS, 6)} days` : `${fixed(value / 1e6, 1)} ms`;
   return significant(value, 9);
 }

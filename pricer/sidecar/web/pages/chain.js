@@ -42,7 +42,7 @@ class ChainPage {
       open: (row) => context.navigate("instrument", rowName(row)),
       point: (row) => this.#point(row),
     });
-    this.#grid.moved = () => this.#draw();
+    this.#grid.moved = () => this.#context.draw();
     this.#chooser = new Chooser(() => this.#columns());
     this.#grid.choose(this.#chooser.chosen);
     const columns = h("button", { type: "button", className: "button", onclick: () => this.#chooser.open() }, "Columns");
@@ -87,7 +87,7 @@ class ChainPage {
   }
 
   update() {
-    if (!this.#due && performance.now() - this.#drawn < AGES_MS) return;
+    if (!this.#due && performance.now() - this.#drawn < AGES_MS) return this.#goOn(this.#grid.sweep());
     this.#due = false;
     this.#drawn = performance.now();
     const table = this.#stream?.table;
@@ -107,9 +107,14 @@ class ChainPage {
       this.#grid.center(atm);
       this.#centered = chosen;
     }
-    this.#grid.update(view, forward, atm);
+    this.#goOn(this.#grid.update(view, forward, atm));
     this.#count(view.counts(range));
     if (this.#pointed !== null) this.#context.say(detail(view, this.#pointed, this.#context.format));
+  }
+
+  // The next frame goes on with the rows that this one had no time for.
+  #goOn(more) {
+    if (more) this.#context.draw();
   }
 
   #columns() {

@@ -13,6 +13,11 @@ import { h } from "../dom.js";
 const COLUMNS = ["bid_iv", "ask_iv", "mid_iv", "iv", "mark_iv", "delta"];
 const FIELDS = [["expiry", "Expiry"], ["strike", "Strike"], ["delta", "Δ"], ["mid", "Mid IV"], ["fit", "Fit"], ["atm", "ATM vol"], ["rr", "25Δ RR"], ["bf", "25Δ BF"], ["status", "Status"]];
 const TURN = 0.0075; // radians a pixel
+const SHARP = 2; // of the screen's own pixels; more is not seen
+const HASTY_PIXELS = 900_000; // while it turns, where the screen has more than can be painted in time
+const LATE_MS = 24; // from a movement to its frame, where frames are to be sixty a second
+const LATE_FRAMES = 4; // in a row
+const REST_MS = 200;
 const NEAR = 18; // pixels within which a quote is pointed at
 const KEYS = { ArrowLeft: [-0.08, 0], ArrowRight: [0.08, 0], ArrowUp: [0, 0.06], ArrowDown: [0, -0.06] };
 const percent = (value) => (value === null || value === undefined || !Number.isFinite(value) ? NOTHING : `${fixed(value, 2)} %`);
@@ -38,6 +43,13 @@ class SurfacePage {
   #places = [];
   #picked = null; // name of an option
   #pointers = new Map();
+  #moving = false;
+  #movedAt = 0;
+  #undrawn = null; // when the first movement came that is not drawn yet
+  #late = 0; // frames in a row; from LATE_FRAMES on, this machine is drawn for hastily while the view moves
+  #resting = null; // timer
+  #rem = 13; // of the page, in CSS pixels
+  #scale = 1; // pixels of the canvas for one of the page
   #stale = true; // the data, not the angle, has changed
   #refused = "";
   #smiles = [];
@@ -56,7 +68,7 @@ class SurfacePage {
     const home = h("button", { type: "button", className: "button", onclick: () => this.#home() }, "Reset view");
     this.panel = new Panel({
       id: "surface", title: "Volatility surface", fields: FIELDS, controls: [this.axis.element, this.dots.element, home], chart: this.view,
-      legend: [key("heat", "low to high volatility"), key("dot", "mid of a quote"), key("strong", "the chosen expiry"), key("stale", "stale: grey")],
+      legend: [key("heat", "low to high volatility"), key("dot", "mid of a quote"), key("strong", "the chosen expiry"), key("grey", "stale")],
     });
     this.element = h("div", { className: "charts charts-surface" }, this.panel.element);
     new ResizeObserver(() => this.#resize()).observe(this.view);
@@ -82,11 +94,14 @@ class SurfacePage {
   hide() {
     this.#stream?.close();
     this.#stream = null;
+    clearTimeout(this.#resting);
+    this.#rest();
   }
 
   update() {
     const now = performance.now();
     if (this.#stale || !(now - this.#built < 250)) this.#build(now);
+    this.#clock();
     this.#paint();
   }
 
@@ -130,25 +145,61 @@ class SurfacePage {
   }
 
   #paint() {
-    const ctx = this.canvas.getContext("2d");
+    const ctx = this.canvas.getContext("2d", { alpha: false }); // nothing to blend with what is behind
     if (!this.#mesh.rows || !this.canvas.width) {
-      ctx.clearRect(0, 0, this.canvas.width, this.canvas.height);
-      return;
+      return this.#painter.clear(ctx);
     }
-    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize) * this.#ratio;
     const chosen = this.#context.choice.expiry;
-    this.#places = this.#painter.paint(ctx, this.#camera, this.#mesh, this.#quotes, { chosen, picked: this.#picked, rem });
-  }
-
-  get #ratio() {
-    return Math.min(devicePixelRatio, 2);
+    const how = { chosen, picked: this.#picked, rem: this.#rem * this.#scale, hasty: this.#isHasty };
+    this.#places = this.#painter.paint(ctx, this.#camera, this.#mesh, this.#quotes, how);
   }
 
   #resize() {
-    const { clientWidth, clientHeight } = this.view;
-    this.canvas.width = Math.round(clientWidth * this.#ratio);
-    this.canvas.height = Math.round(clientHeight * this.#ratio);
+    this.#rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    this.#measure();
+  }
+
+  get #isHasty() {
+    return this.#moving && this.#late >= LATE_FRAMES;
+  }
+
+  // As many pixels as the screen has, or as a slow machine can paint in time.
+  #measure() {
+    const { clientWidth: width, clientHeight: height } = this.view;
+    const sharp = Math.min(devicePixelRatio, SHARP);
+    this.#scale = this.#isHasty ? Math.min(sharp, Math.sqrt(HASTY_PIXELS / (width * height || 1))) : sharp;
+    const size = [width, height].map((side) => Math.round(side * this.#scale));
+    this.canvas.classList.toggle("coarse", this.#scale < sharp);
+    if (size[0] !== this.canvas.width || size[1] !== this.canvas.height) [this.canvas.width, this.canvas.height] = size;
     this.#context.draw();
+  }
+
+  // The view has moved. Where frames come late it is drawn hastily, until it has not moved for a moment.
+  #moved() {
+    const now = performance.now();
+    const gap = now - this.#movedAt;
+    this.#movedAt = now;
+    clearTimeout(this.#resting);
+    this.#resting = setTimeout(() => this.#rest(), Math.max(REST_MS, 3 * Math.min(gap, REST_MS)));
+    this.#undrawn ??= now;
+    const isFirst = !this.#moving;
+    this.#moving = true;
+    if (isFirst) this.#measure();
+    else this.#context.draw();
+  }
+
+  // A movement is about to be drawn: was it kept waiting?
+  #clock() {
+    if (this.#undrawn === null || this.#isHasty) return;
+    this.#late = performance.now() - this.#undrawn > LATE_MS ? this.#late + 1 : 0;
+    this.#undrawn = null;
+    if (this.#isHasty) this.#measure();
+  }
+
+  #rest() {
+    if (!this.#moving) return;
+    this.#moving = false;
+    this.#measure();
   }
 
   // ---- turning and pointing
@@ -169,7 +220,7 @@ class SurfacePage {
 
   #move(event) {
     const before = this.#pointers.get(event.pointerId);
-    if (!before) return this.#point(event.offsetX * this.#ratio, event.offsetY * this.#ratio);
+    if (!before) return this.#point(event.offsetX * this.#scale, event.offsetY * this.#scale);
     if (this.#pointers.size === 2) {
       const other = [...this.#pointers.values()].find(({ pointerId }) => pointerId !== event.pointerId);
       const apart = (one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
@@ -178,13 +229,13 @@ class SurfacePage {
       this.#camera.turn((event.clientX - before.clientX) * TURN, (event.clientY - before.clientY) * TURN);
     }
     this.#pointers.set(event.pointerId, event);
-    this.#context.draw();
+    this.#moved();
   }
 
   #wheel(event) {
     event.preventDefault();
     this.#camera.closer(Math.exp(-event.deltaY * 0.0012));
-    this.#context.draw();
+    this.#moved();
   }
 
   #key(event) {
@@ -196,16 +247,16 @@ class SurfacePage {
     else if (event.key === "Enter") this.#open();
     else return;
     event.preventDefault();
-    this.#context.draw();
+    this.#moved();
   }
 
   #home() {
     this.#camera.reset();
-    this.#context.draw();
+    this.#moved();
   }
 
   #point(x, y) {
-    let [best, least] = [null, NEAR * this.#ratio];
+    let [best, least] = [null, NEAR * this.#scale];
     for (const place of this.#places) {
       const far = Math.hypot(place.x - x, place.y - y);
       if (far < least) [best, least] = [place.quote.name, far];

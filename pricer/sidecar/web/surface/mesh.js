@@ -21,6 +21,9 @@ export class Mesh {
   shades = new Float32Array(0); // one a cell
   stale = new Uint8Array(0); // one a cell
   range = null; // of volatility, percent
+  ticks = []; // of the horizontal axis: { x, text }
+  dates = []; // of time: { z, text, expiry_ns }
+  levels = []; // of volatility: { vol, y, text }
 
   // Smiles as smilesOf gives them, near to far.
   build(smiles, kind) {
@@ -33,6 +36,9 @@ export class Mesh {
     this.axis = AXES[kind](known);
     this.#net(known);
     this.#colour();
+    this.ticks = this.axis.ticks();
+    this.dates = this.#dates(0.17);
+    this.levels = niceTicks(...this.range, 5).map((vol) => ({ vol, y: this.heightOf(vol), text: `${vol} %` }));
     return true;
   }
 
@@ -108,17 +114,13 @@ export class Mesh {
   }
 
   // The expiries that have room on their axis: [{ z, text, expiry_ns }].
-  dates(apart) {
+  #dates(apart) {
     const out = [];
     for (const { expiry_ns, ttm } of this.smiles.toReversed()) {
       const z = this.timeOf(ttm);
       if (!out.length || out.at(-1).z - z >= apart) out.push({ z, text: date(expiry_ns), expiry_ns });
     }
     return out;
-  }
-
-  levels() {
-    return niceTicks(...this.range, 5).map((vol) => ({ vol, y: this.heightOf(vol), text: `${vol} %` }));
   }
 }
 
