@@ -7,21 +7,22 @@ An embedded Deribit in a process of its own moves twice as fast as usual and is 
 through a TCP proxy (in that process, too) that resets every connection once a minute. This process is `pricer.live` as
 anybody uses it, with trades and a book.
 Sampled: its resident memory, threads, asyncio tasks, descriptors, and once a minute what the garbage collector knows,
-by type. The slope is least squares after the warm-up; `--write` puts the table into docs/soak.md.
+by type, and what the allocators hold (`benchmarks.soak_memory`). The slope is least squares after the warm-up;
+`--write` puts the table into docs/soak.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import platform
 import subprocess
 import sys
 import threading
+from array import array
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 import pricer
+from benchmarks.soak_memory import by_type, grown, memory, resident_mib
 from pricer.clock import SystemClock
 from pricer.config import Settings
 from pricer.conventions import Status
@@ -55,6 +57,29 @@ class Sample(NamedTuple):
     ok: float  # part of the chain
 
 
+class Looks:
+    """Samples one after another, as plain numbers: 1,800 tuples an hour would be half of the growth that is allowed."""
+
+    def __init__(self) -> None:
+        self._numbers = array("d")
+
+    def append(self, sample: Sample) -> None:
+        self._numbers.extend(sample)
+
+    def __len__(self) -> int:
+        return len(self._numbers) // len(Sample._fields)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[at] for at in range(len(self)))
+
+    def __getitem__(self, at: int) -> Sample:
+        at = range(len(self))[at]
+        width = len(Sample._fields)
+        second, mib, *counts, ok = self._numbers[at * width : (at + 1) * width]
+        threads, tasks, descriptors, snapshots, connections = map(int, counts)
+        return Sample(second, mib, threads, tasks, descriptors, snapshots, connections, ok)
+
+
 @dataclass
 class Soak:
     """All looks of a run."""
@@ -62,7 +87,7 @@ class Soak:
     minutes: float
     reconnect_s: float
     clients: int = 0  # of a sidecar, at a time
-    samples: list[Sample] = field(default_factory=list)
+    samples: Looks = field(default_factory=Looks)
     # Of the first look after the warm-up, and of the last: to keep all would be the growth that is looked for.
     first_types: Counter[str] | None = None
     last_types: Counter[str] = field(default_factory=Counter)
@@ -92,11 +117,10 @@ class Soak:
         first, last = self.first_types, self.last_types
         if first is None:
             return []
-        more = {name: last[name] - first[name] for name in last}
         return [
             f"{name} {first[name]:,} to {last[name]:,}"
-            for name, count in more.items()
-            if count > MORE_OF_A_TYPE and last[name] > 1.2 * first[name]
+            for name, _ in grown(first, last, MORE_OF_A_TYPE + 1)
+            if last[name] > 1.2 * first[name]
         ]
 
     def verdict(self) -> list[str]:
@@ -168,7 +192,7 @@ def look(stream: LiveStream, second: float) -> Sample:
     loop = stream._loop
     return Sample(
         second=second,
-        mib=int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20,
+        mib=resident_mib(),
         threads=threading.active_count(),
         tasks=len(asyncio.all_tasks())
         + (len(asyncio.all_tasks(loop)) if loop is not None else 0),  # ours, the stream's
@@ -177,12 +201,6 @@ def look(stream: LiveStream, second: float) -> Sample:
         connections=stream.feed_counters["connections"],
         ok=ok,
     )
-
-
-def by_type() -> Counter[str]:
-    """What the collector knows, after it has collected."""
-    gc.collect()
-    return Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
 
 
 async def soak(url: str, run: Soak, every_s: float) -> None:
@@ -202,7 +220,7 @@ async def soak(url: str, run: Soak, every_s: float) -> None:
                 run.last_types = by_type()
                 if run.first_types is None and second >= run.warm_up_s:
                     run.first_types = run.last_types
-                print(line(run.samples[-1]), flush=True)
+                print(line(run.samples[-1]), inside(run), sep="\n", flush=True)
             if second >= run.minutes * 60.0:
                 return
 
@@ -212,6 +230,17 @@ def line(sample: Sample) -> str:
         f"{sample.second / 60:6.1f} min  {sample.mib:7.1f} MiB  {sample.threads} threads  {sample.tasks} tasks  "
         f"{sample.descriptors} descriptors  {sample.snapshots:,} snapshots  {sample.connections} connections  "
         f"{sample.ok:.0%} OK"
+    )
+
+
+def inside(run: Soak) -> str:
+    """What the memory is made of, and the types that grew most since the warm-up."""
+    found = memory()
+    first = run.last_types if run.first_types is None else run.first_types
+    more = ", ".join(f"{name} +{count:,}" for name, count in grown(first, run.last_types, 20)[:6])
+    return (
+        f"            malloc {found.used_mib:.1f} MiB used, {found.free_mib:.1f} free; "
+        f"{found.blocks:,} blocks of Python, {run.last_types.total():,} objects; {more or 'no more of any type'}"
     )
 
 
@@ -250,7 +279,7 @@ def written(run: Soak) -> str:
     return f"{head}\n{result}\n\n" + "\n".join(table) + "\n"
 
 
-def parts(samples: Sequence[Sample], count: int) -> list[Sample]:
+def parts(samples: Looks, count: int) -> list[Sample]:
     """`count` of the samples, evenly, with the last."""
     at = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
     return [samples[each] for each in at.tolist()]

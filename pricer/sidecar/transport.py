@@ -308,8 +308,12 @@ class ClientProtocol(WebSocketsSansIOProtocol):
             self._reader.blocked()
 
     def resume_writing(self) -> None:
+        """In a turn of its own: asyncio ends a connection twice if a write fails while it calls this."""
         super().resume_writing()
-        if self._reader is not None:
+        self.loop.call_soon(self._resumed)
+
+    def _resumed(self) -> None:
+        if self._reader is not None and self.writable.is_set():
             self._reader.writable()
 
     async def send(self, message: ASGISendEvent) -> None:
