@@ -255,6 +255,9 @@ class ClientProtocol(WebSocketsSansIOProtocol):
     def waiting(self) -> int:
         return self.transport.get_write_buffer_size()
 
+    def is_cut(self) -> bool:
+        return self.transport.is_closing()
+
     def attach(self, reader: Reader) -> None:
         self._reader = reader
 
