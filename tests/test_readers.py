@@ -74,7 +74,7 @@ def test_E05_an_engine_that_writes_into_what_it_has_published_is_found() -> None
     publish = engine_of(Scene(expiry_days=(7.0,), strikes=STRIKES[4:9]))
     first = publish(1)
     (block,) = first.blocks
-    values, stamps = (np.array(array) for array in (block.values, block.quote_exchange_ns))
+    values, stamps = block.values.copy(), block.quote_exchange_ns.copy()
 
     def careless(version: int) -> Snapshot:
         state = replace(first, version=version, blocks=(replace(block, values=values, quote_exchange_ns=stamps),))
