@@ -6,6 +6,7 @@ new reasons are appended. `docs/conventions.md` holds every symbol, unit and sig
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Literal, TypeAlias, get_args
@@ -67,12 +68,17 @@ class Reason(IntFlag):
     @property
     def names(self) -> tuple[str, ...]:
         """The reasons in this set by name, in the order of the list: what goes on the wire."""
-        return tuple(str(reason.name) for reason in type(self) if reason in self)
+        return _names_of(self)
 
     @property
     def label(self) -> str:
         """The names joined for people; empty where there is no reason."""
         return ", ".join(self.names)
+
+
+@functools.lru_cache(maxsize=1024)  # few sets of reasons are ever met, each of them thousands of times
+def _names_of(reasons: Reason) -> tuple[str, ...]:
+    return tuple(str(reason.name) for reason in Reason if reason in reasons)
 
 
 NO_REASON = Reason(0)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
-import msgspec
 import numpy as np
+import pytest
 
 from pricer.clock import SystemClock
-from pricer.engine import Engine
 from pricer.mailbox import Mailbox
 from pricer.snapshot import Snapshot
-from tests.scene import STRIKES, Scene
+from tests.scene import START, STRIKES, Scene
 from tests.sidecar.snapshots import Market
+from tests.simulate.torn_reads import SIZES, Torn, engine_of, run
 from tests.test_streaming import _far_from_expiry, stream_of, until
 
 __all__ = ["_far_from_expiry"]  # a fixture
@@ -63,48 +64,25 @@ def test_X02_a_mailbox_says_what_its_reader_has_missed_and_for_how_long() -> Non
 
 
 def test_E05_readers_beside_the_engine_never_see_half_of_a_change() -> None:
-    """Every quote of a version says the version: a torn read would show two of them."""
-    scene = Scene(expiry_days=(7.0, 30.0), strikes=STRIKES[4:9])
-    engine = Engine(clock=scene.clock)
-    quotes = [scene.quote(instrument) for instrument in scene.instruments()]
-    for event in (*scene.listings(), scene.index()):
-        engine.apply(event)
+    """Every quote of a version says the version; `python -m tests.simulate.torn_reads` reads ten million."""
+    tally = run(40_000, engine_of(Scene(expiry_days=(7.0, 30.0), strikes=STRIKES[4:9])), raced=50)
+    assert set(tally.rows) == {"blocks", "columns", "rows"}
+    assert tally.rows.total() >= 40_000
 
-    def price(version: int) -> Snapshot:
-        for quote in quotes:
-            engine.apply(msgspec.structs.replace(quote, bid_size=float(version)))
-        return engine.price(scene.clock.now())
 
-    latest = [price(1)]
-    stop, torn, reads, mailbox = threading.Event(), list[object](), [0, 0], Mailbox()
+def test_E05_an_engine_that_writes_into_what_it_has_published_is_found() -> None:
+    """The same race over arrays that are changed in place: whoever reads meanwhile sees two versions."""
+    publish = engine_of(Scene(expiry_days=(7.0,), strikes=STRIKES[4:9]))
+    first = publish(1)
+    (block,) = first.blocks
+    values, stamps = block.values.copy(), block.quote_exchange_ns.copy()
 
-    def look(reader: int, state: Snapshot) -> None:
-        columns = state.columns()
-        seen = {float(state.version), *np.unique(columns["bid_size"]).tolist(), *(row.bid_size for row in state)}
-        reads[reader] += 2 * len(state)
-        if len(seen) != 1 or state.digest() != state.digest():
-            torn.append(seen)
+    def careless(version: int) -> Snapshot:
+        state = replace(first, version=version, blocks=(replace(block, values=values, quote_exchange_ns=stamps),))
+        for row in range(values.shape[1]):
+            values[SIZES, row], stamps[row] = version, START.wall_ns + version
+            time.sleep(0)
+        return state
 
-    def poll() -> None:
-        while not stop.is_set():
-            look(0, latest[0])
-
-    def wait() -> None:
-        while not stop.is_set():
-            state = mailbox.get(0.1)
-            if state is not None:
-                look(1, state)
-
-    threads = [threading.Thread(target=poll), threading.Thread(target=wait)]
-    for thread in threads:
-        thread.start()
-    ends, version = time.monotonic() + 0.5, 1
-    while time.monotonic() < ends or min(reads) < 2000:
-        version += 1
-        latest[0] = price(version)
-        mailbox.put(latest[0])
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert torn == []
-    assert version > 20
+    with pytest.raises(Torn, match="version"):
+        run(10**9, careless)

@@ -100,8 +100,10 @@ async def test_iterating_gives_consistent_snapshots_with_ok_numbers() -> None:
 
 async def test_E02_a_callback_that_raises_is_counted_and_suspended_and_others_are_unaffected() -> None:
     seen: list[int] = []
+    called: list[int] = []
 
     def broken(snapshot: Snapshot) -> None:
+        called.append(snapshot.version)
         raise RuntimeError("a user's mistake")
 
     async with stream_of() as stream:
@@ -113,6 +115,8 @@ async def test_E02_a_callback_that_raises_is_counted_and_suspended_and_others_ar
         assert good.error is None
         reached = len(seen)
         await until(lambda: len(seen) >= reached + 3)
+        assert len(called) == MAX_CALLBACK_FAILURES, "who is suspended is not called again"
+        assert seen == sorted(set(seen)), "the others hear each version once, in order"
 
 
 async def test_a_blocking_callback_does_not_hold_up_the_engine() -> None:

@@ -41,6 +41,9 @@ class Link(Protocol):
     def waiting(self) -> int:
         """Bytes written that are not sent yet."""
 
+    def is_cut(self) -> bool:
+        """Has a write failed? `lost` follows in a moment; until then each further write would be a line in the log."""
+
     def hang_up(self, code: int, reason: str) -> None:
         """Say why, and cut the connection if the peer does not take its leave in time."""
 

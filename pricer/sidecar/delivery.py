@@ -84,7 +84,7 @@ class Delivery:
         """The transport of a client is empty: write what waits, until it is stuck again or has caught up."""
         client.stuck = False
         client.outbox.written()
-        while not client.stuck and not client.closing:
+        while not client.stuck and not client.closing and not client.link.is_cut():
             item = client.outbox.take()
             if item is None:
                 client.free = True

@@ -255,6 +255,9 @@ class ClientProtocol(WebSocketsSansIOProtocol):
     def waiting(self) -> int:
         return self.transport.get_write_buffer_size()
 
+    def is_cut(self) -> bool:
+        return self.transport.is_closing()
+
     def attach(self, reader: Reader) -> None:
         self._reader = reader
 
@@ -308,8 +311,12 @@ class ClientProtocol(WebSocketsSansIOProtocol):
             self._reader.blocked()
 
     def resume_writing(self) -> None:
+        """In a turn of its own: asyncio ends a connection twice if a write fails while it calls this."""
         super().resume_writing()
-        if self._reader is not None:
+        self.loop.call_soon(self._resumed)
+
+    def _resumed(self) -> None:
+        if self._reader is not None and self.writable.is_set():
             self._reader.writable()
 
     async def send(self, message: ASGISendEvent) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import struct
 from typing import Any
@@ -30,13 +31,18 @@ BODIES = (
 NUMBERS = (0, 1, 2, 0x7F, 2**31, 2**63, 2**64 - 1)
 
 
+@functools.lru_cache(maxsize=64)  # of a few good messages, of which mutations change copies
+def _unpacked(payload: bytes) -> Any:
+    return msgspec.msgpack.decode(payload)
+
+
 def mutated_msgpack(payload: bytes, rng: random.Random) -> tuple[str, bytes]:
     """The name of a mutation and what it made of a packed map."""
     chance = rng.random()
     if chance < 0.1:
         return "unchanged", payload
     if chance < 0.65:
-        body = msgspec.msgpack.decode(payload)
+        body = _unpacked(payload)
         copied, parent, key = along(body, *place(body, rng))
         if rng.random() < 0.3:
             del parent[key]

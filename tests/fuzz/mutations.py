@@ -74,6 +74,7 @@ BYTES: tuple[bytes, ...] = (
 )
 BYTES += (b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xef\xbb\xbf", b" " * 50, b"1e999", b"tru", b"//", b"\xe2\x80\xa8")
 
+HOLDERS = (dict, list)
 Mutation = Callable[[Any, random.Random], bytes]
 
 
@@ -207,7 +208,7 @@ def nodes(message: Any) -> list[Any]:
         node = found[at]
         at += 1
         inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        found += [each for each in inner if isinstance(each, dict | list)]
+        found += [each for each in inner if isinstance(each, HOLDERS)]
     return found
 
 
@@ -215,7 +216,7 @@ def place(message: Any, rng: random.Random, *, numbers: bool = False) -> tuple[A
     """A holder and a key or position in it, with `numbers` of a number; (None, None) where there is none."""
     holders = [node for node in nodes(message) if node]
     for _ in range(6 if numbers else 1):
-        if not holders or not isinstance(message, dict | list):
+        if not holders or not isinstance(message, HOLDERS):
             break
         holder = rng.choice(holders)
         key = rng.choice(sorted(holder)) if isinstance(holder, dict) else rng.randrange(len(holder))
@@ -250,7 +251,9 @@ def swapped(message: Any, old: Any, new: Any) -> Any:
     if message is old:
         return new
     if isinstance(message, dict):
-        return {key: swapped(value, old, new) for key, value in message.items()}
+        return {
+            key: swapped(value, old, new) if isinstance(value, HOLDERS) else value for key, value in message.items()
+        }
     if isinstance(message, list):
-        return [swapped(value, old, new) for value in message]
+        return [swapped(value, old, new) if isinstance(value, HOLDERS) else value for value in message]
     return message

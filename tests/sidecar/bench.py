@@ -27,6 +27,8 @@ class FakeLink:
     def __init__(self, window: float = math.inf) -> None:
         self.window = window
         self.closed: tuple[int, str] | None = None
+        self.fails = False  # writes do from now on; who wrote hears of it later, by `lose`
+        self.cut = False
         self.writes = 0
         self._unsent = bytearray()
         self._arrived = bytearray()
@@ -42,6 +44,9 @@ class FakeLink:
     def _write(self, data: bytes) -> None:
         assert self.closed is None, "written after the close"
         self.writes += 1
+        if self.fails:
+            self.cut = True
+            return
         blocked = bool(self._unsent)
         self._unsent += data
         self._send()
@@ -51,6 +56,9 @@ class FakeLink:
 
     def waiting(self) -> int:
         return len(self._unsent)
+
+    def is_cut(self) -> bool:
+        return self.cut
 
     def hang_up(self, code: int, reason: str) -> None:
         self.closed = code, reason

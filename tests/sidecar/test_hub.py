@@ -101,6 +101,23 @@ def test_V01_a_slow_client_gets_a_gap_and_a_snapshot_with_its_end() -> None:
     assert seqs(bench.read(slow)) == [("delta", 22)]
 
 
+def test_V02_I11_after_a_write_that_failed_nothing_more_is_written() -> None:
+    """Before the loop tells of the end: asyncio has a line in the log for each further write."""
+    bench = Bench()
+    gone = bench.join()
+    bench.say(gone)
+    link = bench.links[gone]
+    link.window = 0
+    for _ in range(20):
+        bench.tick()
+    assert len(gone.outbox._items) > 5
+    before, link.fails = link.writes, True
+    link.reads()
+    assert link.writes == before + 1
+    link.lose()
+    assert gone not in bench.hub.clients
+
+
 def test_V01_a_client_at_1_KiB_a_second_is_told_of_gaps_then_closed_with_a_reason() -> None:
     bench = Bench(queue_soft_bytes=1024, queue_hard_bytes=65_536)
     bench.market.blocks, bench.market.definitions = bench.market.blocks[:1], bench.market.definitions[:1]

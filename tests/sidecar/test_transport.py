@@ -309,6 +309,34 @@ async def test_V04_frames_reach_clients_over_TLS_also_those_that_were_behind(
     await asyncio.wait({publishing})
 
 
+async def test_V02_what_waits_is_written_after_asyncio_has_said_that_it_may() -> None:
+    """A write that fails inside of `resume_writing` makes asyncio end the connection twice, the second time noisily."""
+    told: list[str] = []
+
+    class Told:
+        is_behind = False
+
+        def writable(self) -> None:
+            told.append("writable")
+
+        def blocked(self) -> None:
+            told.append("blocked")
+
+        def lost(self) -> None:
+            told.append("lost")
+
+    link = object.__new__(transport.ClientProtocol)
+    link.loop, link.writable, link._reader = asyncio.get_running_loop(), asyncio.Event(), Told()
+    link.resume_writing()
+    assert told == [], "asyncio has not returned yet"
+    await asyncio.sleep(0)
+    assert told == ["writable"]
+    link.resume_writing()
+    link.pause_writing()
+    await asyncio.sleep(0)
+    assert told == ["writable", "blocked"], "what could be written to again is stuck again"
+
+
 async def test_V13_subprotocols_are_negotiated(source: Source) -> None:
     async with running(source) as address:
         for offered, chosen in (

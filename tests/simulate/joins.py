@@ -111,6 +111,9 @@ class Wire:
     def waiting(self) -> int:
         return sum(map(len, self._unsent))
 
+    def is_cut(self) -> bool:
+        return False
+
     def hang_up(self, code: int, reason: str) -> None:
         self.closed = True
 
