@@ -77,8 +77,6 @@ class Feed:
         self._may_rotate = adapter_of is not None
         first = [adapter]
         self._relay = Relay(lambda: first.pop() if first or adapter_of is None else adapter_of())
-        # "attempts", "connections", "rotations", "closed.<reason>" ...: bounded keys, for metrics.
-        self.counters: Counter[str] = Counter()
         self._shared = Shared(
             urls=urls,
             deliver=deliver,
@@ -92,7 +90,7 @@ class Feed:
             tap=tap,
             budget=budget,
             priority=priority,
-            counters=self.counters,
+            counters=Counter(),
             changed=self._mind_connection,
             told=self._mind_rotation if self._may_rotate else None,
         )
@@ -147,6 +145,16 @@ class Feed:
         self._closing.set()
         if self._running:
             await self._ended.wait()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Bounded keys, for metrics: "attempts", "connections", "rotations", "closed.<reason>" ..."""
+        return self._shared.counters
+
+    @counters.setter
+    def counters(self, counters: Counter[str]) -> None:
+        """Count with others, from before the first attempt on."""
+        self._shared.counters = counters
 
     @property
     def last_loss(self) -> ConnectionLost | None:

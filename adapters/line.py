@@ -53,7 +53,7 @@ class Shared:
     """What the lines of one feed have in common.
 
     `changed` is told when a line's connection stands or is gone, `told` after each turn of an adapter, where anybody
-    wants to know.
+    wants to know. `counters` may be exchanged for those of a fleet.
     """
 
     urls: tuple[str, ...]
@@ -95,7 +95,6 @@ class Line:
         self.retired = asyncio.Event()
         self.rotate_at_ns: int | None = None
         self.task: asyncio.Task[None] | None = None
-        self.counters = shared.counters
         self._shared = shared
         self._deliver = shared.deliver
         self._clock = shared.clock
@@ -161,7 +160,7 @@ class Line:
     async def _one_connection(self) -> ConnectionLost:
         if self._budget is not None:
             await self._budget.turn(self._clock, self._priority)
-        self.counters["attempts"] += 1
+        self._shared.counters["attempts"] += 1
         now = self._clock.now()
         if self._tap is not None:
             self._tap.connecting(now, self.number)
@@ -209,7 +208,7 @@ class Line:
 
     def _open(self, connection: Connection) -> None:
         now = self._clock.now()
-        self.counters["connections"] += 1
+        self._shared.counters["connections"] += 1
         self._backoff.opened(now.mono_ns)
         self.connection = connection
         self._outbox.clear()
@@ -235,7 +234,7 @@ class Line:
         now = self._clock.now()
         if lost.reason != ROTATED:
             self._shared.last_loss = lost
-        self.counters[f"closed.{lost.reason}"] += 1
+        self._shared.counters[f"closed.{lost.reason}"] += 1
         if self._tap is not None:
             self._tap.closed(now, str(lost), self.number)
         self._deliver(self._relay.closed(self.number, now, str(lost)), now)
@@ -328,12 +327,12 @@ class Line:
         """What the adapter wants over HTTP, one after another; its body is taken like a frame."""
         while True:
             path = await self._fetches.get()
-            self.counters["http_gets"] += 1
+            self._shared.counters["http_gets"] += 1
             try:
                 body = await self._fetcher.get(self._shared.url, path)
             except ConnectionLost as lost:
                 # Not answered, the adapter asks again by its own rules.
-                self.counters[f"http_failed.{lost.reason}"] += 1
+                self._shared.counters[f"http_failed.{lost.reason}"] += 1
             else:
                 self._take(body, self._clock.now())
 
@@ -390,7 +389,7 @@ class Line:
     def _send(self, message: WsSend | HttpGet) -> None:
         if isinstance(message, HttpGet):
             if self._fetches.full():
-                self.counters["http_failed.queue_full"] += 1
+                self._shared.counters["http_failed.queue_full"] += 1
             else:
                 self._fetches.put_nowait(message.path)
             return
