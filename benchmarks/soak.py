@@ -31,7 +31,6 @@ from typing import NamedTuple
 import numpy as np
 
 import pricer
-import pricer.microstructure as microstructure
 from benchmarks.soak_memory import by_type, grown, memory, resident_mib
 from pricer.clock import SystemClock
 from pricer.config import Settings
@@ -211,7 +210,7 @@ def keep_little(stream: LiveStream) -> None:
     """Bounds that are reached soon."""
     flow = stream._flow
     assert flow is not None, "the stream has trades"
-    flow._trades._most_trades = microstructure.MOST_IDS = MOST_TRADES
+    flow._trades._most_trades = flow._past._ids._most = MOST_TRADES
 
 
 async def soak(url: str, run: Soak, every_s: float) -> None:
