@@ -1,6 +1,7 @@
 """When may traffic be sent here? When the index is fresh and 90 % of the expiries are covered.
 
-An expiry is covered with at least 3 OK options on each side of the forward, or with all its listed ones OK.
+An expiry is covered with at least 3 OK options on each side of the forward, or with all its listed ones OK. One that
+settles, whose numbers cannot be OK, is not asked for: a sidecar of few expiries would else be unready each morning.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from pricer.clock import Instant
-from pricer.conventions import Status
+from pricer.conventions import Reason, Status
 from pricer.sidecar.moment import status_of
 from pricer.sidecar.slices import statuses_at
 from pricer.snapshot import ROW_PAIR, SliceBlock, Snapshot
@@ -61,13 +62,18 @@ def _missing(snapshot: Snapshot) -> list[str]:
     status, reasons = status_of(snapshot.index, now)
     if status != Status.OK:
         missing.append(f"the index is {status.name} ({reasons.label})")
-    uncovered = [(block, why) for block in snapshot.blocks if (why := _uncovered(block, now))]
-    covered, total = len(snapshot.blocks) - len(uncovered), len(snapshot.blocks)
+    asked = [block for block in snapshot.blocks if not _settles(block)]
+    uncovered = [(block, why) for block in asked if (why := _uncovered(block, now))]
+    covered, total = len(asked) - len(uncovered), len(asked)
     needed = math.ceil(SHARE_OF_EXPIRIES * total)
     if covered < needed:
         missing.append(f"{covered} of {total} expiries are covered, {needed} are needed")
         missing += [f"{_date(block.key.expiry_ns)} has {why}" for block, why in uncovered]
     return missing
+
+
+def _settles(block: SliceBlock) -> bool:
+    return bool(np.all(block.reasons[ROW_PAIR] & np.uint64(Reason.SETTLING)))
 
 
 def _uncovered(block: SliceBlock, now: Instant) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pricer.clock import Instant, ManualClock
-from pricer.conventions import Status
+from pricer.conventions import Reason, Status
 from pricer.sidecar.readiness import readiness
 from pricer.snapshot import ROW_PAIR
 from tests.handmade import SECOND
@@ -46,6 +46,18 @@ def test_nine_of_ten_expiries_are_enough(market: Market) -> None:
     assert found[0] == "deribit BTC: 8 of 10 expiries are covered, 9 are needed"
     assert found[1].endswith("has 0 OK options below the forward and 0 above it, of 20 listed")
     assert found[2].endswith("has 2 OK options below the forward and 7 above it, of 20 listed")
+
+
+def test_expiries_that_settle_are_not_asked_for(market: Market) -> None:
+    for expiry in (0, 1):
+        spoil(market, expiry, slice(None))
+    assert missing(market)[0] == "deribit BTC: 8 of 10 expiries are covered, 9 are needed"
+    for expiry in (0, 1):
+        block = market.blocks[expiry]
+        market.blocks[expiry] = replace(block, reasons=block.reasons | np.uint64(Reason.SETTLING))
+    assert missing(market) == ()
+    spoil(market, 2, slice(None))
+    assert missing(market)[0] == "deribit BTC: 7 of 8 expiries are covered, 8 are needed"
 
 
 def test_three_options_on_each_side_cover_an_expiry(market: Market) -> None:
