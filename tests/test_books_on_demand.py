@@ -15,9 +15,9 @@ from pricer.adapters.recording import open_recording
 from pricer.adapters.records import Wish
 from pricer.conventions import Status
 from pricer.errors import ConfigError
-from pricer.simulator.venues.deribit import DeribitServer
 from tests.adapters.deribit_frames import Venue, options
 from tests.adapters.loopback import until
+from tests.embedded_market import embedded_market
 
 NAME, OTHER = "BTC-27JUN25-1000-C", "BTC-27JUN25-1500-C"
 
@@ -122,7 +122,7 @@ async def book_of(stream: pricer.LiveStream, name: str) -> Any:
 
 async def test_I7_books_come_and_go_over_a_reconnection_and_the_recording_replays_the_same(tmp_path: Path) -> None:
     path = tmp_path / "wishes"
-    async with DeribitServer(seed=7, activity=0.3) as server:
+    async with embedded_market(activity=0.3) as server:
         stream = pricer.live(
             url=server.url, expiries=1, strikes=3, trades=True, books_on_demand=1, connections=2, record=path
         )

@@ -7,15 +7,17 @@ import math
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
 import pytest
 
 from pricer.adapters.events import AnyEvent, BookLost, InstrumentChanged, InstrumentListed, VenueMark
 from pricer.conventions import Reason, Status
 from pricer.engine import Engine
-from pricer.engine.chain import ChainSlice
+from pricer.engine.chain import IV, MARK_IV, ChainSlice
 from pricer.engine.chain_pricing import price_quotes
-from pricer.snapshot import Snapshot
-from tests.scene import SECOND, Scene, option
+from pricer.engine.divergence import LASTING_NS, DivergenceWatch
+from pricer.snapshot import FIELD_INDEX, ROW_PAIR, Snapshot
+from tests.scene import SECOND, START, Scene, option
 
 ATM = "BTC-30D-100000-C"
 
@@ -73,6 +75,18 @@ def test_D06_a_difference_that_is_small_or_short_is_no_alarm(scene: Scene) -> No
         feed(engine, [diverging(scene, 0.04, "BTC-30D-105000-C")])
         engine.price(scene.clock.now())
     assert engine.counters["mark_divergence"] == 0
+
+
+def test_D06_an_error_bar_as_large_as_a_double_can_be_excuses_any_difference() -> None:
+    """Minutes before it expires, an option far from the money has one; a warning would end the engine's thread here."""
+    instruments = list(Scene(expiry_days=(30.0,)).instruments())
+    chain = ChainSlice(instruments[0].slice_key, instruments)
+    chain.values[IV], chain.values[MARK_IV], chain.status[ROW_PAIR] = 0.4, 0.9, Status.OK
+    chain.values[FIELD_INDEX["iv_error"]] = 0.1
+    chain.values[FIELD_INDEX["iv_error"], 0] = np.finfo(np.float64).max
+    watch, later = DivergenceWatch(), START._replace(mono_ns=START.mono_ns + LASTING_NS)
+    assert watch.newly_apart(chain, 0.02, START) == []
+    assert watch.newly_apart(chain, 0.02, later) == list(chain.definition.names[1:])
 
 
 # S13, books

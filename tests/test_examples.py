@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import pricer
-from pricer.simulator.venues.deribit import DeribitServer
 from tests.data import CHECKOUT
+from tests.embedded_market import embedded_market
 from tests.sidecar.serving import running, stream_of
 
 # Kernels that are compiled for the first time take a minute on two cores.
@@ -48,7 +48,7 @@ def test_the_hedging_bot_hedges_and_ends() -> None:
 async def test_the_sidecar_client_reads_numbers_over_the_wire() -> None:
     await asyncio.to_thread(pricer.warmup)
     async with (
-        DeribitServer(seed=7) as market,
+        embedded_market() as market,
         pricer.live(url=market.url) as stream,
         running(stream, min_interval_ms=100) as address,
     ):
@@ -77,7 +77,7 @@ def test_the_surface_research_tells_its_story_in_pictures(tmp_path: Path) -> Non
 
 async def test_the_surface_research_reads_a_recording(tmp_path: Path) -> None:
     path = tmp_path / "session.vsr"
-    async with DeribitServer(seed=5) as market, pricer.live(url=market.url, record=path) as stream:
+    async with embedded_market(5) as market, pricer.live(url=market.url, record=path) as stream:
         async with asyncio.timeout(60):
             async for snapshot in stream:
                 # Some expiries, not one with many strikes: the research is about a surface.

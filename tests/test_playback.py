@@ -10,8 +10,8 @@ import pytest
 import pricer
 from pricer.conventions import Reason, Status, ttm_years
 from pricer.errors import RecordingError
-from pricer.simulator.venues.deribit import DeribitServer
 from tests.data import data_path
+from tests.embedded_market import embedded_market
 
 
 def recorded() -> Path:
@@ -63,7 +63,7 @@ async def test_a_recording_of_the_live_engine_replays_to_the_same_digests(tmp_pa
     path = tmp_path / "session.vsr"
     live: dict[int, str] = {}
     async with (
-        DeribitServer(seed=3, activity=0.02) as market,
+        embedded_market(3, activity=0.02) as market,
         pricer.live(url=market.url, record=path, publish=50) as stream,
     ):
         async for snapshot in stream:

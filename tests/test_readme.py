@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 import pricer
-from pricer.adapters.deribit import Deribit
 from pricer.cli import app
-from pricer.simulator.venues.deribit import DeribitServer
 from tests.data import CHECKOUT
+from tests.embedded_market import embedded_market
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 REFUSAL = "is DEGRADED: EXTRAPOLATED"
@@ -25,8 +24,8 @@ async def test_the_hedging_bots_program_prints_numbers_and_refusals(
     pricer.warmup()
     program, run = PROGRAMS[0].split("asyncio.run(main())")
     assert run.strip() == ""
-    async with DeribitServer(seed=7) as market:
-        monkeypatch.setattr(Deribit, "production_url", market.url)
+    async with embedded_market() as market:
+        monkeypatch.setattr("pricer.adapters.deribit.settings.PRODUCTION_URL", market.url)
         names: dict[str, object] = {}
         exec(compile(program, "README.md", "exec"), names)
         task, printed = asyncio.create_task(names["main"]()), ""  # type: ignore[operator]
@@ -41,7 +40,7 @@ async def test_the_hedging_bots_program_prints_numbers_and_refusals(
 
 async def test_the_researchers_program_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    async with DeribitServer(seed=7) as market, pricer.live(url=market.url, record="session.vsr") as stream:
+    async with embedded_market() as market, pricer.live(url=market.url, record="session.vsr") as stream:
         async for snapshot in stream:
             if len(snapshot) and snapshot.version > 5:
                 break

@@ -38,8 +38,9 @@ class DivergenceWatch:
             self._since_ns = np.full(len(chain), NO_TIME, np.int64)
             self._told = np.zeros(len(chain), np.bool_)
         difference = np.abs(chain.values[MARK_IV] - chain.values[IV])
-        allowed = np.fmax(limit, ERROR_BARS * chain.values[_IV_ERROR])
-        apart = (difference > allowed) & (chain.status[ROW_PAIR] == Status.OK)
+        # An error bar may be as large as a double can be, so it is not the one that is multiplied.
+        within_error = difference / ERROR_BARS <= chain.values[_IV_ERROR]
+        apart = (difference > limit) & ~within_error & (chain.status[ROW_PAIR] == Status.OK)
         if not apart.any():
             self._since_ns.fill(NO_TIME)
             self._told.fill(False)

@@ -200,7 +200,8 @@ class _Script:
 class Market:
     """`step(now_ns)` and the `chains` it leaves behind. In a step the share `activity` of the options requotes.
 
-    `list_strike`, `expire` and `set_state` are for tests: they take effect in the next step.
+    Expiries nearer than `shortest_s` are not listed. `list_strike`, `expire` and `set_state` are for tests: they take
+    effect in the next step.
     """
 
     def __init__(
@@ -211,6 +212,7 @@ class Market:
         activity: float = 0.1,
         families: Iterable[Family] = FAMILIES,
         price: float = START_PRICE,
+        shortest_s: float = 0.0,
     ) -> None:
         self.seed = seed
         self.rng = np.random.default_rng(seed)
@@ -227,6 +229,7 @@ class Market:
         self.states: dict[str, str] = {}  # of instruments that are not open
         self._window: list[float] = []
         self._hits: dict[str, list[Hit]] = {}
+        self._shortest_ns = round(shortest_s * 1e9)
         self._script = _Script()
         self._taken_off: set[str] = set()  # by hand: not to be listed again
         self._strikes_spot, self._strikes_ns = price, self.now_ns
@@ -374,7 +377,8 @@ class Market:
     def _list(self, chain: Chain, *, initial: bool = False) -> list[str]:
         """List new expiries, and strikes that the forward has come near to; return the new options' names."""
         known = {e.expiry_ns for e in chain.slices}
-        new = [e for e in listed(chain.family, self.now_ns) if e.expiry_ns not in known]
+        nearest = self.now_ns + self._shortest_ns
+        new = [e for e in listed(chain.family, self.now_ns) if e.expiry_ns not in known and e.expiry_ns >= nearest]
         chain.slices = sorted([*chain.slices, *new], key=lambda e: e.expiry_ns)
         created_ms = self.now_ns // 1_000_000
         wanted: list[tuple[Expiry, float]] = []

@@ -19,6 +19,7 @@ from pricer.sidecar.readiness import readiness
 from pricer.sidecar.smile_points import smile_points
 from pricer.simulator.venues.deribit import DeribitServer
 from pricer.streaming import LiveStream
+from tests.embedded_market import embedded_market
 from tests.sidecar.browser import CHROMIUM, chromium, opened
 from tests.sidecar.serving import running
 from tests.sidecar.snapshots import Market, Source
@@ -71,7 +72,7 @@ class Live:
 async def live() -> AsyncIterator[Live]:
     await asyncio.to_thread(pricer.warmup)
     async with (
-        DeribitServer(seed=3, host="127.0.0.1", port=0) as market,
+        embedded_market(3) as market,
         pricer.live("deribit", "BTC", market.url) as stream,
         running(stream, min_interval_ms=100) as address,
     ):
@@ -196,8 +197,6 @@ async def test_a_smile_is_drawn_with_its_quotes_and_read_out_by_mouse_and_keys(b
 
 async def test_a_density_adds_up_and_says_that_it_is_nowhere_negative(browser: Browser, live: Live) -> None:
     async with charts(browser, live.address, "smile") as page:
-        # The first may expire within the hour, when its density is a needle.
-        await page.locator("#expiries [role=tab]").nth(2).click()
         await expect(panel(page, "density").locator(".badge")).to_have_text(re.compile("Nowhere negative"))
         await reads(page, "density", lambda seen: abs(seen.get("below", 0.0) + seen.get("above", 0.0) - 100.0) < 0.2)
         await panel(page, "density").locator(".plot").focus()

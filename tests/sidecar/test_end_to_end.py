@@ -12,8 +12,8 @@ from pricer.conventions import Status
 from pricer.errors import NotTradable
 from pricer.sidecar.client import connect
 from pricer.sidecar.readiness import readiness
-from pricer.simulator.venues.deribit import DeribitServer
 from pricer.streaming import LiveStream
+from tests.embedded_market import embedded_market
 from tests.sidecar.serving import running, stream_of
 
 # Kernels that are compiled for the first time take a minute on two cores.
@@ -30,7 +30,7 @@ async def until_ready(stream: LiveStream) -> None:
 async def test_a_bot_reads_the_embedded_market_and_silence_turns_stale() -> None:
     await asyncio.to_thread(pricer.warmup)
     async with (
-        DeribitServer(seed=3, host="127.0.0.1", port=0) as server,
+        embedded_market(3) as server,
         pricer.live("deribit", "BTC", server.url) as stream,
         running(stream) as address,
         httpx.AsyncClient(timeout=60, trust_env=False, base_url=address) as http,

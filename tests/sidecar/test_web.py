@@ -19,10 +19,10 @@ import pricer
 from pricer.clock import SystemClock
 from pricer.sidecar.channels import CHANNELS
 from pricer.sidecar.readiness import readiness
-from pricer.simulator.venues.deribit import DeribitServer
 from pricer.streaming import LiveStream
 from tests.adapters.loopback import free_port
 from tests.data import CHECKOUT
+from tests.embedded_market import embedded_market
 from tests.sidecar.browser import CHROMIUM, Watched, chromium, opened
 from tests.sidecar.secured import Ring, secured
 from tests.sidecar.serving import running
@@ -72,7 +72,7 @@ class Sidecar:
 async def sidecar() -> AsyncIterator[Sidecar]:
     await asyncio.to_thread(pricer.warmup)
     async with (
-        DeribitServer(seed=3, host="127.0.0.1", port=0) as market,
+        embedded_market(3) as market,
         pricer.live("deribit", "BTC", market.url, expiries=5, trades=True, books_on_demand=4) as stream,
     ):
         await until_ready(stream)

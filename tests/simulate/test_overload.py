@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from pricer import streaming
 from pricer.adapters.events import AnyEvent
 from pricer.clock import NS_PER_SECOND
 from pricer.conventions import Reason, Status
@@ -85,7 +84,8 @@ def test_E01_I6_a_minute_of_five_times_too_much_is_shown_bounded_and_over_five_s
     sockets: list[Socket] = []
     seen: list[tuple[float, Status, Reason]] = []
     watched = contextlib.nullcontext()
-    monkeypatch.setattr(streaming, "LoopWatchdog", lambda *_: watched)  # it would watch by the clock of this machine
+    # It would watch by the clock of this machine.
+    monkeypatch.setattr("pricer.streaming.stream.LoopWatchdog", lambda *_: watched)
 
     def feed_of(deliver: Any, tap: Any) -> Any:
         sockets.append(Socket(deliver, loop, clock))
