@@ -8,7 +8,8 @@ The rules, as docs/protocol.md has them:
 2. After a reconnection we ask for what we missed, by `session`, `stream` and `seq`. `resumed` says that it comes; a
    snapshot begins anew. Another `session` is another process: its clock and its `seq` have nothing to do with the old
    ones. Another `stream` counts something else, although the words that we asked with are the same.
-3. What the protocol does not know of is ignored; what contradicts it is a `ProtocolError`, and the connection is of
+3. What we asked for and do not get, although other messages come, was lost: another connection has to be made.
+4. What the protocol does not know of is ignored; what contradicts it is a `ProtocolError`, and the connection is of
    no use any more. What the sidecar refuses is a `RequestRefused`.
 
 Nothing is ever handed out out of order or half applied.
@@ -20,7 +21,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from pricer.clock import Clock
+from pricer.clock import NS_PER_SECOND, Clock
 from pricer.conventions import NO_REASON, Reason
 from pricer.errors import ProtocolError
 from pricer.sidecar.decoding import Decode, decode_json
@@ -34,6 +35,7 @@ PROTOCOL = 1
 SUBJECT = ("channel", "venue", "underlying", "instrument")
 # So many subscriptions in a row without a message in order between them: this connection will never be in sync.
 MOST_BREAKS = 5
+ANSWER_NS = 10 * NS_PER_SECOND
 # What a sidecar may say to one whom it has served before and will serve again. One that has just started knows neither
 # options nor all underlyings before its venue has told it.
 PASSING = frozenset(
@@ -85,6 +87,7 @@ class Follower:
         self.replica = Replica()
         self._requests: list[dict[str, Any]] = []
         self._gap_to: int | None = None
+        self._waiting_since_ns: int | None = None  # for what brings us in sync
         self._in_sync = False
         self._has_state = False
         self._breaks_in_a_row = 0
@@ -104,7 +107,7 @@ class Follower:
         self._heard = ServerClock(self._own_clock)
         self._requests = [{"op": "ping"}]
         self.wants_reconnect, self._breaks_in_a_row = None, 0
-        self._in_sync, self._gap_to = False, None
+        self._in_sync, self._gap_to, self._waiting_since_ns = False, None, None
         had = {"session": self.session, "stream": self.stream, "seq": self.seq}
         resumable = self.session is not None and self.seq is not None
         self._subscribe({name: value for name, value in had.items() if value is not None} if resumable else {})
@@ -119,6 +122,8 @@ class Follower:
     def to_send(self) -> list[dict[str, Any]]:
         """The requests owed, once."""
         owed, self._requests = self._requests, []
+        if owed:
+            self._wait()
         return owed
 
     def receive(self, payload: bytes | str) -> bool:
@@ -127,10 +132,12 @@ class Follower:
         A `ProtocolError` leaves nothing that could be resumed: the next connection begins with a snapshot.
         """
         try:
-            return self._take(self._decode(payload))
+            is_new = self._take(self._decode(payload))
         except ProtocolError:
             self._forget()
             raise
+        self._mind_the_answer()
+        return is_new
 
     def snapshot(self) -> Snapshot:
         """The state after the last message that brought a new one."""
@@ -225,6 +232,7 @@ class Follower:
         self.stats["gaps"] += 1
         self.breaks += 1
         self._in_sync, self._gap_to = False, about.last
+        self._wait()
         if about.first is not None and about.last is not None:
             self.stats["missed"] += max(about.last - about.first + 1, 0)
 
@@ -254,6 +262,16 @@ class Follower:
             return
         self.stats["resubscriptions"] += 1
         self._subscribe({})
+
+    def _wait(self) -> None:
+        self._waiting_since_ns = self._own_clock.now().mono_ns
+
+    def _mind_the_answer(self) -> None:
+        if self._in_sync or self.wants_reconnect is not None:
+            self._waiting_since_ns = None
+        elif self._waiting_since_ns is not None and self._own_clock.now().mono_ns - self._waiting_since_ns > ANSWER_NS:
+            self.stats["unanswered"] += 1
+            self.wants_reconnect = "no answer"
 
     def _subscribe(self, resume: dict[str, Any]) -> None:
         self._requests.append(self._subscription | resume)

@@ -156,6 +156,27 @@ def test_a_stream_that_can_never_be_verified_is_left_and_not_asked_for_ever() ->
     assert len(bench.follower.to_send()) == MOST_BREAKS - 1
 
 
+@pytest.mark.parametrize("lost", ["snapshot", "resumed", "the snapshot after a gap"])
+def test_I3_an_answer_that_never_comes_is_waited_for_ten_seconds_and_then_elsewhere(lost: str) -> None:
+    bench, server = Bench(), Server()
+    if lost != "snapshot":
+        bench.give(server.snapshot())
+    if lost == "resumed":
+        bench.connect()
+    if lost == "the snapshot after a gap":
+        bench.give(server.other("gap", **{"from": 2, "to": 3}))
+    server.delta()
+    for waited_s in (0, 5, 10):
+        assert bench.follower.wants_reconnect is None, waited_s
+        assert bench.give(server.delta()) == [False]
+        bench.clock.advance(5 * SECOND)
+    assert bench.give(server.other("heartbeat", seq=server.seq)) == [False]
+    assert bench.follower.wants_reconnect == "no answer"
+    bench.connect()
+    assert bench.give(server.other("welcome", session="first"), server.snapshot()) == [False, True]
+    assert bench.follower.wants_reconnect is None
+
+
 def test_V08_after_a_reconnection_what_was_missed_is_asked_for_by_session_and_seq() -> None:
     bench, server = Bench(), Server()
     bench.give(server.snapshot(), server.delta())

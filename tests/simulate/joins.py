@@ -29,7 +29,7 @@ from pricer.clock import Instant, ManualClock
 from pricer.config import ServerSection
 from pricer.sidecar.clients import Client, Reader
 from pricer.sidecar.encodings.msgpack import MSGPACK
-from pricer.sidecar.following import Follower
+from pricer.sidecar.following import ANSWER_NS, Follower
 from pricer.sidecar.hub import Hub
 from pricer.sidecar.messages import Message
 from tests.handmade import SECOND
@@ -261,6 +261,7 @@ class Simulation:
             for consumer in self.consumers:
                 self.tally.states += consumer.drain()
                 consumer.say(self.hub)
+        self._replace_unanswered()
         self.hub.publish()
         for consumer in self.consumers:
             self.tally.states += consumer.drain()
@@ -268,6 +269,22 @@ class Simulation:
                 raise Wrong(f"client {consumer.number} did not catch up")
             self.tally.events.update(consumer.follower.stats)
             self.tally.verified += consumer.follower.verified
+
+    def _replace_unanswered(self) -> None:
+        """Whose answer was lost on its way takes another connection, once it has waited long enough."""
+        if all(consumer.follower.in_sync for consumer in self.consumers):
+            return
+        self.clock.advance(ANSWER_NS + 1)
+        self._publish()
+        self.hub.publish()
+        for consumer in self.consumers:
+            self.tally.states += consumer.drain()
+            if consumer.follower.wants_reconnect is not None:
+                self.tally.events["unanswered"] += 1
+                consumer.leave(self.hub)
+                consumer.join(self.hub)
+                self.tally.states += consumer.drain()
+                consumer.say(self.hub)
 
 
 def run(joins: int, seed: int) -> Tally:
