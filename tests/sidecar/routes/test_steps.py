@@ -102,8 +102,9 @@ async def test_Z08_a_large_body_is_read_on_another_thread(monkeypatch: pytest.Mo
             assert answer.json()["detail"].startswith(f"contracts[{len(contracts) - 1}].junk: ")
     assert readers == [True, False, False, True]
     async with fitted.client(headers={"content-type": "application/json"}) as client:
-        large = await client.post("/v1/price", content="[" * 2 * SMALL_BYTES)
-    assert (large.status_code, large.json()["code"]) == (400, "bad_json")
+        for junk in ("[" * 2 * SMALL_BYTES, '{"contracts":[{"strike":' + "1" * 5000 + "}]}", b"\xff", "{"):
+            refused = await client.post("/v1/price", content=junk)
+            assert (refused.status_code, refused.json()["code"]) == (400, "bad_json")
 
 
 async def test_Z08_the_first_bad_contract_is_enough() -> None:
