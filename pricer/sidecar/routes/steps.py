@@ -85,7 +85,7 @@ class InPieces(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         body = memoryview(self.body)
-        for start in range(0, len(body), PIECE_BYTES):
+        for start in range(0, max(len(body), 1), PIECE_BYTES):  # an empty body has an end, too
             piece = bytes(body[start : start + PIECE_BYTES])
             more = start + PIECE_BYTES < len(body)
             await send({"type": "http.response.body", "body": piece, "more_body": more})

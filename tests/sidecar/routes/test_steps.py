@@ -73,6 +73,16 @@ async def test_Z08_a_large_answer_is_sent_piece_by_piece() -> None:
     assert max(len(piece["body"]) for piece in pieces) == PIECE_BYTES
 
 
+async def test_Z08_an_empty_answer_ends_too() -> None:
+    sent = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await InPieces(b"", 200)({"type": "http"}, None, send)  # type: ignore[arg-type] # never asked
+    assert sent[1:] == [{"type": "http.response.body", "body": b"", "more_body": False}]
+
+
 async def test_Z08_threads_take_short_turns_while_a_job_runs() -> None:
     before, turns = sys.getswitchinterval(), Turns()
     with turns.short():
