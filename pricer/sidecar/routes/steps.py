@@ -1,6 +1,6 @@
 """Large answers as bytes, made on a worker thread in steps that are short, so that nobody else waits for them.
 
-A call into C keeps the interpreter until it returns, so no call here is given more than one step's rows.
+A call into C keeps the interpreter until it returns, so for JSON and CSV no call is given more than one step's rows.
 """
 
 from __future__ import annotations
