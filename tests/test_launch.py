@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pricer.config import Settings
-from pricer.launch import live_stream
+from pricer.launch import live_stream, running
 from pricer.launch.running import loaded_for_good
 from pricer.logs import Seldom
 from pricer.sidecar.alerts import runner  # noqa: F401 - it sets the level of its logger
@@ -69,6 +69,23 @@ def test_the_demo_streams_trades_unless_told_not_to_and_serve_only_if_told(
     live_stream(settings, None)
     assert [each["trades"] for each in asked] == [demo, serve]
     assert [each["books_on_demand"] for each in asked] == [7, 7]
+
+
+async def test_a_stream_is_made_after_what_is_loaded_was_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parts know each other: set aside itself, a stream that failed would stay in memory for ever."""
+
+    class Made(Exception):
+        pass
+
+    def supervisor(open_stream: Any) -> None:
+        assert gc.get_freeze_count() > 10_000
+        raise Made
+
+    monkeypatch.setattr(running, "Supervisor", supervisor)
+    nothing: Any = None
+    with pytest.raises(Made):
+        await running._price_and_serve(nothing, nothing, None, nothing)
+    assert gc.get_freeze_count() == 0
 
 
 def test_while_it_serves_collections_leave_alone_what_is_loaded() -> None:

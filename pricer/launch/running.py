@@ -96,20 +96,20 @@ async def _price_and_serve(
 ) -> None:
     from pricer.sidecar import app as sidecar
 
-    stream = Supervisor(lambda: live_stream(plan.settings, url, credentials, trades=trades))
-    address = sidecar.address_of(listener, secure=plan.settings.server.tls_cert is not None)
-    async with stream:
-        running = sidecar.serve(stream, plan.settings, listener, reread=plan.reread)
-        serving = asyncio.create_task(running, name="sidecar")
-        showing = asyncio.create_task(show(plan, stream, address, stop), name="show")
-        try:
-            with loaded_for_good():
+    with loaded_for_good():
+        stream = Supervisor(lambda: live_stream(plan.settings, url, credentials, trades=trades))
+        address = sidecar.address_of(listener, secure=plan.settings.server.tls_cert is not None)
+        async with stream:
+            running = sidecar.serve(stream, plan.settings, listener, reread=plan.reread)
+            serving = asyncio.create_task(running, name="sidecar")
+            showing = asyncio.create_task(show(plan, stream, address, stop), name="show")
+            try:
                 await until_stopped(plan, stop, serving, showing, *others)
-        finally:
-            stop.set()
-            for task in (serving, showing):
-                task.cancel()
-            await asyncio.wait({serving, showing})
+            finally:
+                stop.set()
+                for task in (serving, showing):
+                    task.cancel()
+                await asyncio.wait({serving, showing})
     plan.console.print(f"stopped; {stream.stats['snapshots']:,} snapshots published")
 
 
@@ -118,6 +118,7 @@ def loaded_for_good() -> Iterator[None]:
     """What is in memory by now is not looked at by the garbage collector any more.
 
     Nearly all of it is libraries, which stay; a full collection that walks them holds up every client, some 80 ms each.
+    To be entered before a stream is made: one that fails would else never be freed, for its parts know each other.
     """
     gc.collect()
     gc.freeze()

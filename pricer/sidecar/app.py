@@ -73,6 +73,12 @@ def create_app(hub: Hub, door: Door | None = None, reloader: Reloader | None = N
     return app
 
 
+def prepare(app: FastAPI) -> None:
+    """Make now what FastAPI makes when it first looks through its paths: a tenth of a second that all would wait."""
+    for route in app.router.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/no/such/path", "root_path": "", "headers": []})
+
+
 def _stream(hub: Hub, door: Door) -> Callable[[WebSocket], Awaitable[None]]:
     async def stream(websocket: WebSocket) -> None:
         """Known first: who shows no token in time has cost the hub nothing."""
@@ -194,7 +200,9 @@ async def serve(
         watch_the_alerts(hub.metrics.registry, alerts)
         reloader = None if reread is None else Reloader(settings, reread, door, hub, context, clock, alerts)
         address = address_of(main, secure=context is not None)
-        config = _uvicorn(create_app(hub, door, reloader), hub, context)
+        app = create_app(hub, door, reloader)
+        prepare(app)
+        config = _uvicorn(app, hub, context)
         server = Server(config, own.handshake_timeout_s, lambda: started(address))
         server.ending = hub.close
         servers = {asyncio.create_task(server.serve([main]), name="sidecar-http"): server}

@@ -38,11 +38,10 @@ class Streams(dict[StreamKey, Stream]):
         return stream
 
     def _make_room(self, most: int) -> None:
-        """The oldest that nobody reads goes first."""
-        if len(self) < most:
-            return
-        idle = next((key for key, stream in self.items() if not stream.is_read), None)
-        if idle is None:
-            raise Refused("too_many_streams", f"at most {most} distinct subscriptions at once")
-        # One more than next: not even a client that had the last message of the old stream may go on with the new one.
-        self._first_seq = max(self._first_seq, self.pop(idle).seq + 2)
+        """The oldest that nobody reads goes first; several where the limit is lower than it was."""
+        while len(self) >= most:
+            idle = next((key for key, stream in self.items() if not stream.is_read), None)
+            if idle is None:
+                raise Refused("too_many_streams", f"at most {most} distinct subscriptions at once")
+            # One more than next: not even a client that had the last message of the old stream may go on with the new.
+            self._first_seq = max(self._first_seq, self.pop(idle).seq + 2)

@@ -149,6 +149,22 @@ def test_V08_a_stream_that_was_made_again_does_not_repeat_a_seq() -> None:
         assert bench.say(bench.join(), resume("here", had))[0]["type"] == "snapshot"
 
 
+def test_V06_a_lower_limit_of_streams_holds_for_those_that_are_there_too() -> None:
+    bench = Bench(max_streams=8)
+
+    def ask(pace: int) -> Client:
+        client = bench.join()
+        bench.say(client, SUBSCRIBE.replace("}", f',"interval_ms":{pace}}}'))
+        return client
+
+    for client in [ask(5000 + each) for each in range(8)]:
+        bench.links[client].lose()
+    assert len(bench.hub.streams) == 8
+    bench.hub.reconfigure(bench.hub.settings.model_copy(update={"max_streams": 3}))
+    ask(7000)
+    assert len(bench.hub.streams) == 3
+
+
 class Returning:
     """A bot that names an expiry by its day, comes back, and sends what it always sends."""
 

@@ -67,8 +67,8 @@ def _parsed(body: bytes) -> Any:
         return json.loads(body)
     except json.JSONDecodeError as error:
         raise Refusal(400, f"the body is not JSON: {error.msg}", "bad_json") from None
-    except (RecursionError, UnicodeDecodeError):
-        raise Refusal(400, "the body is not JSON: too deep, or not UTF-8", "bad_json") from None
+    except (RecursionError, ValueError):  # Python reads no number of more than 4,300 digits
+        raise Refusal(400, "the body is not JSON: too deep, not UTF-8, or with an endless number", "bad_json") from None
 
 
 class PostedRoute(APIRoute):

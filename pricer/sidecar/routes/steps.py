@@ -1,6 +1,6 @@
 """Large answers as bytes, made on a worker thread in steps that are short, so that nobody else waits for them.
 
-A call into C keeps the interpreter until it returns, so no call here is given more than one step's rows.
+A call into C keeps the interpreter until it returns, so for JSON and CSV no call is given more than one step's rows.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class InPieces(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         body = memoryview(self.body)
-        for start in range(0, len(body), PIECE_BYTES):
+        for start in range(0, max(len(body), 1), PIECE_BYTES):  # an empty body has an end, too
             piece = bytes(body[start : start + PIECE_BYTES])
             more = start + PIECE_BYTES < len(body)
             await send({"type": "http.response.body", "body": piece, "more_body": more})

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 
@@ -34,19 +34,31 @@ class Workers:
     """So many jobs at once, and so many more that wait; whoever comes then is told to come back."""
 
     def __init__(self, jobs: int, waiting: int) -> None:
-        self.most_waiting = waiting
-        self.waiting = 0
         self.running = 0
         self.given_up = 0
+        self._here = 0  # requests that wait or run; counted when they come, not when their task has its first turn
+        self._most = jobs + waiting
         self._free = asyncio.Semaphore(jobs)
+
+    @property
+    def waiting(self) -> int:
+        """Requests whose job has not begun."""
+        return self._here - self.running
 
     async def run(self, request: Request, job: Callable[[Check], Made]) -> Made:
         """What `job` makes; it calls the check that it is given between short steps.
 
         `Refusal` 503 where too many wait, 499 where the client has gone.
         """
-        if self.waiting >= self.most_waiting:
+        if self._here >= self._most:
             raise Refusal(503, f"{self.waiting} heavy requests wait already", "busy", {"retry-after": "1"})
+        self._here += 1
+        try:
+            return await self._made_for(request, job)
+        finally:
+            self._here -= 1
+
+    async def _made_for(self, request: Request, job: Callable[[Check], Made]) -> Made:
         gone = threading.Event()
         working = asyncio.create_task(self._queued(job, gone))
         leaving = asyncio.create_task(_left(request))
@@ -58,17 +70,10 @@ class Workers:
             return working.result()
         finally:
             gone.set()
-            for task in (working, leaving):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, GivenUp):
-                    await task
+            await _ended(working, leaving)
 
     async def _queued(self, job: Callable[[Check], Made], gone: threading.Event) -> Made:
-        self.waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self.waiting -= 1
+        await self._free.acquire()
         self.running += 1
         try:
             with TURNS.short():
@@ -123,6 +128,16 @@ def check_of(gone: threading.Event) -> Check:
             raise GivenUp
 
     return check
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """All of them, whichever has failed: what that was is told already, or nobody is there to be told."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # else asyncio logs it as never looked at
 
 
 async def _left(request: Request) -> None:

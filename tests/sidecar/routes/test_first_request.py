@@ -1,17 +1,20 @@
-"""The first request of a process: whatever it needs has been imported before, since an import holds up the loop."""
+"""The first request of a process: whatever it needs is imported and made before, since that holds up the loop."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
+from pricer.sidecar.app import prepare
 from tests.data import CHECKOUT
+from tests.sidecar.fitted import Fitted
 
 SCRIPT = """
 import asyncio, sys
 from pricer.clock import SystemClock
 from pricer.config import ServerSection
-from pricer.sidecar.app import create_app
+from pricer.sidecar.app import create_app, prepare
 from pricer.sidecar.hub import Hub
 from tests.sidecar.snapshots import Market, Source
 
@@ -23,6 +26,7 @@ async def main():
     clock, source = SystemClock(), Source()
     source.publish(Market(clock, expiries=2, strikes=10).snapshot())
     app = create_app(Hub(source, ServerSection(), venue="deribit", underlyings=["BTC"], clock=clock))
+    prepare(app)
 
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -50,3 +54,27 @@ def test_nothing_is_imported_while_the_first_requests_are_served() -> None:
         [sys.executable, "-c", SCRIPT], cwd=CHECKOUT, capture_output=True, text=True, timeout=100, check=False
     )
     assert (ran.returncode, ran.stdout.strip()) == (0, "[]"), ran.stderr
+
+
+async def calls_of(fitted: Fitted, path: str) -> int:
+    """How many Python functions run for one request."""
+    calls, before = 0, sys.getprofile()
+
+    def count(frame: Any, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        assert (await fitted.get(path)).status_code == 200
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+async def test_the_first_look_for_a_path_makes_nothing_that_could_have_been_made_before() -> None:
+    fitted = Fitted()
+    prepare(fitted.app)
+    await fitted.get("/health/live")  # what the client and the middleware make for themselves
+    first, second = await calls_of(fitted, "/"), await calls_of(fitted, "/")
+    assert first < 2 * second, "the page is the last of the paths"

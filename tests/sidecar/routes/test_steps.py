@@ -73,6 +73,16 @@ async def test_Z08_a_large_answer_is_sent_piece_by_piece() -> None:
     assert max(len(piece["body"]) for piece in pieces) == PIECE_BYTES
 
 
+async def test_Z08_an_empty_answer_ends_too() -> None:
+    sent = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await InPieces(b"", 200)({"type": "http"}, None, send)  # type: ignore[arg-type] # never asked
+    assert sent[1:] == [{"type": "http.response.body", "body": b"", "more_body": False}]
+
+
 async def test_Z08_threads_take_short_turns_while_a_job_runs() -> None:
     before, turns = sys.getswitchinterval(), Turns()
     with turns.short():
@@ -102,8 +112,9 @@ async def test_Z08_a_large_body_is_read_on_another_thread(monkeypatch: pytest.Mo
             assert answer.json()["detail"].startswith(f"contracts[{len(contracts) - 1}].junk: ")
     assert readers == [True, False, False, True]
     async with fitted.client(headers={"content-type": "application/json"}) as client:
-        large = await client.post("/v1/price", content="[" * 2 * SMALL_BYTES)
-    assert (large.status_code, large.json()["code"]) == (400, "bad_json")
+        for junk in ("[" * 2 * SMALL_BYTES, '{"contracts":[{"strike":' + "1" * 5000 + "}]}", b"\xff", "{"):
+            refused = await client.post("/v1/price", content=junk)
+            assert (refused.status_code, refused.json()["code"]) == (400, "bad_json")
 
 
 async def test_Z08_the_first_bad_contract_is_enough() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import sys
 import threading
 from dataclasses import replace
 from typing import Any
@@ -295,6 +296,50 @@ async def test_Z08_a_job_is_given_up_when_its_client_goes_and_no_more_run_than_a
     stopped = steps
     await asyncio.sleep(0.01)
     assert steps == stopped
+
+
+async def test_Z08_a_job_that_fails_leaves_no_task_behind() -> None:
+    workers, before = Workers(jobs=1, waiting=1), asyncio.all_tasks()
+
+    def refused(check: Any) -> None:
+        raise Refusal(422, "no such thing")
+
+    with pytest.raises(Refusal, match="no such thing"):
+        await workers.run(Asking(), refused)  # type: ignore[arg-type] # all it asks of a request
+    assert asyncio.all_tasks() == before
+    assert (workers.running, workers.waiting) == (0, 0)
+
+
+async def test_Z08_a_job_whose_caller_is_cancelled_leaves_no_task_and_short_turns_behind() -> None:
+    workers, before, turn = Workers(jobs=1, waiting=1), asyncio.all_tasks(), sys.getswitchinterval()
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def endless(check: Any) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        while True:
+            check()
+
+    asked = asyncio.create_task(workers.run(Asking(), endless))  # type: ignore[arg-type] # as above
+    await begun.wait()
+    assert sys.getswitchinterval() < turn
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert asyncio.all_tasks() == before
+    assert (workers.running, workers.waiting) == (0, 0)
+    assert sys.getswitchinterval() == pytest.approx(turn)
+
+
+async def test_Z08_requests_that_come_in_one_turn_of_the_loop_are_counted_as_well() -> None:
+    workers = Workers(jobs=1, waiting=2)
+    found = await asyncio.gather(
+        *(workers.run(Asking(), lambda check: 1) for _ in range(20)),  # type: ignore[arg-type] # as above
+        return_exceptions=True,
+    )
+    assert found[:3] == [1, 1, 1]
+    assert {each.code for each in found[3:] if isinstance(each, Refusal)} == {"busy"}
+    assert len([each for each in found if isinstance(each, Refusal)]) == 17
+    assert workers.waiting == 0
 
 
 def test_Z08_the_check_gives_up_once_nobody_waits() -> None:
