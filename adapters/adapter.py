@@ -1,6 +1,6 @@
 """The Adapter contract, sans-I/O: bytes and times in, events and messages out. Nothing awaits, sleeps or asks the time.
 
-Rules, as `feed.py` keeps them:
+Rules, as `line.py` keeps them:
 
 1. `opened` at each new connection: nothing of an older session survives it.
 2. `receive` for every frame, stamped once at the socket read. It never raises on what a venue sends: bad frames are

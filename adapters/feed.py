@@ -29,12 +29,10 @@ from pricer.adapters.limits import FeedLimits
 from pricer.adapters.line import Deliver, Line, Shared, Tap, end_all
 from pricer.adapters.network import target_of
 from pricer.adapters.relay import Relay
-from pricer.adapters.transport import Connection, ConnectionLost, Transport
+from pricer.adapters.transport import ConnectionLost, Transport
 from pricer.adapters.websockets_transport import WebSocketTransport
 from pricer.clock import NS_PER_SECOND, Clock, Instant
 from pricer.errors import ConfigError, ConnectError
-
-__all__ = ["Connection", "ConnectionLost", "Deliver", "Feed", "FeedLimits", "Tap", "Transport", "WebSocketTransport"]
 
 
 class Feed:

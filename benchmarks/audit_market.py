@@ -27,7 +27,8 @@ import pricer
 from benchmarks.audit import Worst, smallest_g, smallest_gap
 from benchmarks.sets import Floats
 from pricer.adapters import ADAPTERS
-from pricer.adapters.feed import Feed, FeedLimits
+from pricer.adapters.feed import Feed
+from pricer.adapters.limits import FeedLimits
 from pricer.clock import Instant, SystemClock
 from pricer.conventions import NO_REASON, Reason, Status
 from pricer.embedded import market_process

@@ -20,7 +20,7 @@ from pricer.books import BookKeeper, BookView
 from pricer.clock import Instant
 from pricer.listed_names import ListedNames
 from pricer.microstructure import MicroState, Microstructure
-from pricer.recent_trades import RecentTrades, Tape
+from pricer.recent_trades import MOST_TRADES, RecentTrades, Tape
 
 # Quotes are nearly all of what comes, and none of them is for us: by the very type, before anything is locked.
 _CONCERNING = {
@@ -38,12 +38,12 @@ _CONCERNING = {
 class OrderFlow:
     """The newest books with their statuses, the recent past of books and trades, and the last trades, of one venue."""
 
-    def __init__(self, venue: str) -> None:
+    def __init__(self, venue: str, most_trades: int = MOST_TRADES) -> None:
         self._venue = venue
         self._books = BookKeeper()
         self._past = Microstructure()
         self._names = ListedNames()
-        self._trades = RecentTrades(self._names)
+        self._trades = RecentTrades(self._names, most_trades)
         self._lock = threading.Lock()
 
     def apply(self, events: Iterable[AnyEvent]) -> None:

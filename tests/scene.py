@@ -27,7 +27,7 @@ def smirk(k: float, ttm: float) -> float:
 
 @dataclass
 class Scene:
-    """`clock` is the scene's time; `forward` and `spot` may be changed between quotes."""
+    """Expiries count from `start`; `clock` is the scene's time; `forward` and `spot` may be changed between quotes."""
 
     expiry_days: Sequence[float] = (7.0, 30.0, 90.0)
     strikes: Sequence[float] = STRIKES
@@ -36,12 +36,14 @@ class Scene:
     smile: Callable[[float, float], float] = smirk
     half_spread_iv: float = 0.005
     clock: ManualClock = field(default_factory=lambda: ManualClock(START))
+    start: Instant = START
 
     def instruments(self) -> Iterator[Instrument]:
         for days in self.expiry_days:
             for strike in self.strikes:
                 for cp in (1, -1):
-                    yield option(f"BTC-{days:g}D-{strike:g}-{'C' if cp > 0 else 'P'}", days, strike, cp)
+                    name = f"BTC-{days:g}D-{strike:g}-{'C' if cp > 0 else 'P'}"
+                    yield option(name, days, strike, cp, self.start)
 
     def listings(self) -> list[AnyEvent]:
         now = self.clock.now()
@@ -92,8 +94,8 @@ class Scene:
         return msgspec.structs.replace(self.index(middle), kind="perpetual", bid=middle - 0.5, ask=middle + 0.5)
 
     def future(self, days: float, price: float) -> UnderlyingPrice:
-        """The listed future that expires `days` after START."""
-        expiry_ns = START.wall_ns + int(days * NS_PER_DAY)
+        """The listed future that expires `days` after the start."""
+        expiry_ns = self.start.wall_ns + int(days * NS_PER_DAY)
         sides = {"bid": price - 0.5, "ask": price + 0.5}
         return msgspec.structs.replace(self.index(price), kind="future", expiry_ns=expiry_ns, **sides)
 
@@ -110,15 +112,15 @@ class Scene:
         )
 
 
-def option(name: str, days: float, strike: float, cp: int) -> Instrument:
-    """A coin-settled BTC option that expires `days` after START."""
+def option(name: str, days: float, strike: float, cp: int, start: Instant = START) -> Instrument:
+    """A coin-settled BTC option that expires `days` after `start`."""
     return Instrument(
         venue="deribit",
         name=name,
         kind="option",
         underlying="BTC",
         price_index="btc_usd",
-        expiry_ns=START.wall_ns + int(days * NS_PER_DAY),
+        expiry_ns=start.wall_ns + int(days * NS_PER_DAY),
         strike=strike,
         cp=cp,
         settlement="inverse",

@@ -198,6 +198,15 @@ def test_imports_only_what_its_row_allows(module: str) -> None:
     assert refusals(module, MODULES[module].read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.parametrize(
+    "folder", ["pricer", "pricer/engine", "pricer/streaming", "surfaces", "adapters", "adapters/deribit"]
+)
+def test_the_page_has_a_place_for_every_module(folder: str) -> None:
+    page = (CHECKOUT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = {word for quoted in re.findall(r"`([^`]+)`", page) for word in re.findall(r"\w+", quoted)}
+    assert [path.stem for path in (CHECKOUT / folder).glob("[!_]*.py") if path.stem not in named] == []
+
+
 def test_no_module_stands_in_two_rows() -> None:
     patterns = [pattern for row in TABLE for pattern in row.modules.split()]
     assert len(patterns) == len(set(patterns))

@@ -16,8 +16,8 @@ from pricer.adapters.records import Wish
 from pricer.conventions import Status
 from pricer.errors import ConfigError
 from tests.adapters.deribit_frames import Venue, options
-from tests.adapters.loopback import until
 from tests.embedded_market import embedded_market
+from tests.waiting import until
 
 NAME, OTHER = "BTC-27JUN25-1000-C", "BTC-27JUN25-1500-C"
 

@@ -19,8 +19,9 @@ from pricer.adapters.records import Frame
 from pricer.cli import app
 from pricer.config import Settings
 from pricer.errors import ConfigError
-from tests.adapters.loopback import SmallVenue, listed, until
+from tests.adapters.loopback import SmallVenue, listed
 from tests.adapters.private_venue import CANARY, KEY, TOKENS
+from tests.waiting import until
 
 PLANTED = (CANARY, *TOKENS)
 

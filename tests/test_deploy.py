@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pricer.config import Settings
-from tests.adapters.loopback import free_port
 from tests.data import CHECKOUT
+from tests.free_port import free_port
 from tests.sidecar.certificates import make
 from tests.sidecar.secured import Ring, secured
 from tests.sidecar.snapshots import Market, Source

@@ -18,8 +18,8 @@ from pricer.errors import ConfigError
 from pricer.feedplan import FeedPlan
 from pricer.simulator.venues.deribit.rpc import Session
 from pricer.snapshot import Snapshot
-from tests.adapters.loopback import until
 from tests.embedded_market import embedded_market
+from tests.waiting import until
 
 
 def test_a_plan_survives_a_recordings_notes() -> None:

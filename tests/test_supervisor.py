@@ -18,11 +18,10 @@ from pricer.errors import VolstreamError
 from pricer.snapshot import Snapshot, VenueHealth
 from pricer.streaming import LiveStream
 from pricer.supervisor import MOST_RESTARTS, Supervisor
+from tests.scripted_feed import ScriptedFeed
 from tests.sidecar.serving import running
 from tests.sidecar.snapshots import Market
-from tests.test_streaming import ScriptedFeed, _far_from_expiry, until
-
-__all__ = ["_far_from_expiry"]  # a fixture
+from tests.waiting import until
 
 
 class FailingEngine(Engine):

@@ -16,9 +16,10 @@ from pricer.conventions import Status
 from pricer.engine import Engine, EngineSettings
 from pricer.streaming import LiveStream
 from pricer.watchdog import LoopWatchdog
+from tests.scripted_feed import ScriptedFeed
 from tests.sidecar.serving import hear, joined, running, subscribe
 from tests.sidecar.snapshots import Market, Source
-from tests.test_streaming import ScriptedFeed, until
+from tests.waiting import until
 
 
 def selfish_code(until: threading.Event, seconds: float) -> None:

@@ -3,7 +3,7 @@
 A jump is a move from the last price that was taken of more than `floor` and more than `sigmas` standard deviations of
 the time between them, at the market's own volatility. It is kept back as a candidate until one of two things happens:
 
-- a witness (`pricer.witnesses`) has made at least half of the same move, or
+- a witness (`witnesses`) has made at least half of the same move, or
 - it has come in `TICKS` messages over `confirm_ns`; five times as long while a live witness contradicts. So nothing
   that lasts is shut out for good: a witness that is frozen itself must not keep the truth away.
 

@@ -3,7 +3,7 @@
 The forward's rule: the newest forward the venue gave among the expiry's quotes; between those, the last basis ratio
 F/index times the newer index. A value is confirmed by every message that repeats it: its age counts from the last one.
 
-Two things are not believed (`PriceGuard`): a jump that nothing else confirms (`pricer.jump_guard`), and a price that is
+Two things are not believed (`PriceGuard`): a jump that nothing else confirms (`jump_guard`), and a price that is
 repeated while the rest of its market moves (FAULTS D03). The first is kept back, and the old price stays, DEGRADED with
 JUMP_UNCONFIRMED; the second is STALE until it changes.
 """

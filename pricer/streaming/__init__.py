@@ -5,7 +5,7 @@ Beside it `readers` takes snapshots to whoever reads, `recorder` keeps a recordi
 
 from __future__ import annotations
 
-from pricer.adapters.feed import Deliver
+from pricer.adapters.line import Deliver
 from pricer.streaming.latencies import Latencies
 from pricer.streaming.opening import live
 from pricer.streaming.recorder import Recorder

@@ -10,11 +10,13 @@ from typing import Any
 from pricer.adapters.connects import ConnectBudget
 from pricer.adapters.deribit import Deribit
 from pricer.adapters.deribit.limits import CONNECTS
-from pricer.adapters.feed import Deliver, Feed, Tap, Transport
+from pricer.adapters.feed import Feed
 from pricer.adapters.fetching import Fetcher
 from pricer.adapters.fleet import Fleet
 from pricer.adapters.limits import FeedLimits
+from pricer.adapters.line import Deliver, Tap
 from pricer.adapters.network import Network
+from pricer.adapters.transport import Transport
 from pricer.clock import Clock
 
 

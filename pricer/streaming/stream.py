@@ -17,8 +17,9 @@ from types import TracebackType
 from typing import Literal, Self
 
 from pricer.adapters.events import AnyEvent
-from pricer.adapters.feed import Deliver, Feed
+from pricer.adapters.feed import Feed
 from pricer.adapters.fleet import Fleet
+from pricer.adapters.line import Deliver
 from pricer.adapters.recording import RecordingWriter
 from pricer.book_wishes import BookWishes
 from pricer.books import BookView

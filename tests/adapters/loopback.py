@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import random
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -29,6 +28,7 @@ from pricer.conventions import NS_PER_DAY
 from pricer.simulator.faults import Fault, fault
 from pricer.simulator.proxy import FaultProxy
 from tests.adapters.deribit_frames import options
+from tests.waiting import PATIENCE_S
 
 # Patience of tests; the defaults are asserted on virtual time. An answer to a ping may take as long as a busy machine
 # needs for it, but where it is what the test waits for.
@@ -36,8 +36,6 @@ QUICK = FeedLimits(
     ping_interval_s=0.1, ping_timeout_s=30.0, close_timeout_s=0.3, backoff_first_s=0.05, backoff_cap_s=0.2
 )
 IMPATIENT = replace(QUICK, ping_timeout_s=0.5)
-# How long anything may take before a test gives it up: the machine may be busy with other things.
-PATIENCE_S = 30.0
 
 
 def listed(count: int) -> list[dict[str, Any]]:
@@ -54,22 +52,6 @@ def listed(count: int) -> list[dict[str, Any]]:
         }
         for name in names
     ]
-
-
-def free_port() -> int:
-    """A port that nobody has, also while a server of it starts again.
-
-    Of those that the system gives to outgoing connections one may be taken meanwhile, even by a client that keeps
-    trying to reach it: TCP then connects that client to itself.
-    """
-    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError("a hundred ports, and all of them taken")
 
 
 class SmallVenue:
@@ -212,10 +194,3 @@ class Watched:
 
 
 Watch = Callable[..., Watched]
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
-    """Wait for `condition`, looking every millisecond."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - any condition, with nobody to set an event
-            await asyncio.sleep(0.001)

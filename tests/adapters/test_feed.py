@@ -25,7 +25,9 @@ from pricer.adapters.transport import Connection, ConnectionLost
 from pricer.clock import Instant
 from pricer.errors import ConfigError, ConnectError
 from tests.adapters.deribit_frames import FIXED_CHANNELS, encoded, fixture
-from tests.adapters.loopback import IMPATIENT, PATIENCE_S, QUICK, Proxy, SmallVenue, Watch, free_port, listed, until
+from tests.adapters.loopback import IMPATIENT, QUICK, Proxy, SmallVenue, Watch, listed
+from tests.free_port import free_port
+from tests.waiting import PATIENCE_S, until
 
 NOWHERE = "ws://127.0.0.1:1/ws/api/v2"
 

@@ -23,7 +23,8 @@ from pricer.adapters.transport import ConnectionLost
 from pricer.adapters.transports import transport_of
 from pricer.adapters.websockets_transport import WebSocketTransport
 from pricer.errors import ConfigError
-from tests.adapters.loopback import QUICK, SmallVenue, Watch, until
+from tests.adapters.loopback import QUICK, SmallVenue, Watch
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
 

@@ -24,7 +24,8 @@ from pricer.adapters.reenactment import apply_record
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import RecordingError
 from tests.adapters.deribit_frames import NOW, Venue, encoded, fixture, frame
-from tests.adapters.loopback import SmallVenue, Watched, listed, until
+from tests.adapters.loopback import SmallVenue, Watched, listed
+from tests.waiting import until
 
 META = {"venue": "deribit", "underlyings": ["BTC"]}
 

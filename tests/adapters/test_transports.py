@@ -22,7 +22,8 @@ from pricer.adapters.limits import FeedLimits
 from pricer.adapters.transport import Connection, ConnectionLost
 from pricer.adapters.transports import transport_of
 from pricer.errors import ConfigError
-from tests.adapters.loopback import PATIENCE_S, QUICK
+from tests.adapters.loopback import QUICK
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
 

@@ -15,11 +15,10 @@ from websockets.exceptions import ConnectionClosed
 from pricer.config import Settings
 from pricer.sidecar.app import serve
 from pricer.sidecar.hub import SnapshotSource
+from tests.waiting import PATIENCE_S
 
 # Quick enough for tests; the defaults are for people.
 QUICK = {"port": 0, "min_interval_ms": 5, "recheck_ms": 20, "shutdown_s": 1}
-# How long anything may take before a test gives it up: the machine may be busy with other things.
-PATIENCE_S = 30.0
 
 
 @asynccontextmanager

@@ -22,8 +22,9 @@ from pricer.config import ServerSection, Settings
 from pricer.conventions import Reason
 from pricer.errors import ConfigError, VolstreamError
 from pricer.sidecar.app import bind, serve
-from tests.sidecar.serving import PATIENCE_S, ask, ended, hear, joined, running, stream_of, subscribe
+from tests.sidecar.serving import ask, ended, hear, joined, running, stream_of, subscribe
 from tests.sidecar.snapshots import Market, Source
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 

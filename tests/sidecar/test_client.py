@@ -27,11 +27,12 @@ from pricer.sidecar.client import connect, connect_sync
 from pricer.sidecar.encodings import MSGPACK
 from pricer.sidecar.following import Follower
 from pricer.sidecar.server_clock import ServerClock
-from tests.adapters.loopback import free_port, until
 from tests.data import CHECKOUT
+from tests.free_port import free_port
 from tests.handmade import SECOND
-from tests.sidecar.serving import PATIENCE_S, QUICK, running, stream_of
+from tests.sidecar.serving import QUICK, running, stream_of
 from tests.sidecar.snapshots import Market, Source
+from tests.waiting import PATIENCE_S, until
 
 
 async def test_a_client_has_the_numbers_of_the_engine(source: Source, market: Market) -> None:

@@ -18,7 +18,7 @@ from pricer.sidecar.admin import Control, Once
 from pricer.sidecar.auth import Scopes, authority_of
 from pricer.sidecar.denied import Denied
 from pricer.sidecar.door import Door
-from tests.adapters.loopback import free_port
+from tests.free_port import free_port
 from tests.sidecar.secured import Ring, bearer, fetch, secured
 from tests.sidecar.serving import QUICK, ended, hear, joined, stream_of, subscribe
 from tests.sidecar.snapshots import Market, Source

@@ -21,9 +21,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.adapters.loopback import until
 from tests.data import CHECKOUT
-from tests.sidecar.serving import PATIENCE_S, ask, hear, stream_of, subscribe
+from tests.sidecar.serving import ask, hear, stream_of, subscribe
+from tests.waiting import PATIENCE_S, until
 
 # `link` stands for the venue's: it connects, talks and hangs up again and again.
 PROGRAM = """

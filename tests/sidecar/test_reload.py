@@ -16,11 +16,11 @@ from pricer.config import RELOADABLE, RELOADABLE_ALERTS, AlertsSection, ServerSe
 from pricer.errors import ConfigError
 from pricer.sidecar.auth import Scopes
 from pricer.sidecar.reload import changes
-from tests.adapters.loopback import until
 from tests.sidecar.certificates import make
 from tests.sidecar.secured import Ring, bearer, fetch, secured
 from tests.sidecar.serving import QUICK, ask, ended, hear, joined, subscribe
 from tests.sidecar.snapshots import Market, Source
+from tests.waiting import until
 
 
 class File:

@@ -14,8 +14,8 @@ import pytest
 
 import pricer
 from pricer.sidecar.client import Connection, connect
-from tests.adapters.loopback import free_port
 from tests.data import CHECKOUT
+from tests.free_port import free_port
 from tests.sidecar.reference import problem_of
 
 CLIENTS = 50

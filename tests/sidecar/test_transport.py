@@ -24,8 +24,9 @@ from pricer.sidecar import transport
 from pricer.sidecar.app import Server, _uvicorn, address_of, bind, create_app
 from pricer.sidecar.hub import Hub
 from pricer.sidecar.protocol import StreamKey
-from tests.sidecar.serving import PATIENCE_S, ask, ended, hear, joined, running, stream_of, subscribe
+from tests.sidecar.serving import ask, ended, hear, joined, running, stream_of, subscribe
 from tests.sidecar.snapshots import Market, Source
+from tests.waiting import PATIENCE_S
 
 HANDSHAKE = (
     b"GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

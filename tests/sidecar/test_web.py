@@ -20,9 +20,9 @@ from pricer.clock import SystemClock
 from pricer.sidecar.channels import CHANNELS
 from pricer.sidecar.readiness import readiness
 from pricer.streaming import LiveStream
-from tests.adapters.loopback import free_port
 from tests.data import CHECKOUT
 from tests.embedded_market import embedded_market
+from tests.free_port import free_port
 from tests.sidecar.browser import CHROMIUM, Watched, chromium, opened
 from tests.sidecar.secured import Ring, secured
 from tests.sidecar.serving import running

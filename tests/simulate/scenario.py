@@ -17,7 +17,8 @@ from typing import Any
 
 from pricer.adapters.deribit import Deribit
 from pricer.adapters.events import AnyEvent, BookDepth, BookLost, FeedStatus, OptionQuote, UnderlyingPrice, VenueMark
-from pricer.adapters.feed import Feed, FeedLimits
+from pricer.adapters.feed import Feed
+from pricer.adapters.limits import FeedLimits
 from pricer.adapters.recording import RecordingWriter
 from pricer.clock import NS_PER_SECOND, Instant
 from pricer.conventions import Status

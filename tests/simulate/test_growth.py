@@ -38,8 +38,7 @@ class Live(Run):
     def __init__(self, loop: VirtualTimeLoop) -> None:
         super().__init__(loop, Result(1, ()))
         self.adapter = Deribit(("BTC",), books=self._books(), trades=True)
-        self.flow = OrderFlow("deribit")
-        self.flow._trades._most_trades = 20
+        self.flow = OrderFlow("deribit", most_trades=20)
         self.source = FlowSource(self)
         self.hub = Hub(
             self.source,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from pricer.adapters.feed import ConnectionLost
+from pricer.adapters.transport import ConnectionLost
 from pricer.simulator.path import End, Lane, Path
 from pricer.simulator.venues.deribit.faults import FaultyDeribit
 from pricer.simulator.venues.deribit.rpc import Session

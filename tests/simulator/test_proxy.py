@@ -12,9 +12,9 @@ import pytest
 
 from pricer.simulator.faults import Fault, fault
 from pricer.simulator.proxy import FaultProxy
+from tests.waiting import PATIENCE_S
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-PATIENCE_S = 30.0  # the machine may be busy with other things
 
 
 class Bench:

@@ -16,8 +16,9 @@ from pricer.config import Settings
 from pricer.errors import ConfigError
 from pricer.sidecar.app import serve
 from tests.sidecar.alerts.receiver import Receiver
-from tests.sidecar.serving import PATIENCE_S, QUICK, ask, hear, joined
+from tests.sidecar.serving import QUICK, ask, hear, joined
 from tests.sidecar.snapshots import Market, Source
+from tests.waiting import PATIENCE_S
 
 LOCAL = "127.0.0.0/8"
 

@@ -1,7 +1,7 @@
 """FAULTS.md section 10 as a consumer of the engine meets it: the rows F01 to F13 bear their ids.
 
-Further tests with these ids: tests/surfaces (fits and surfaces by themselves), tests/test_fitting.py (time),
-tests/test_parity.py (F09), tests/test_engine.py.
+Further tests with these ids: tests/surfaces (fits and surfaces by themselves), test_fitting.py (time),
+test_parity.py (F09), test_engine.py.
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ def test_D06_a_difference_that_is_small_or_short_is_no_alarm(scene: Scene) -> No
 def test_D06_an_error_bar_as_large_as_a_double_can_be_excuses_any_difference() -> None:
     """Minutes before it expires, an option far from the money has one; a warning would end the engine's thread here."""
     instruments = list(Scene(expiry_days=(30.0,)).instruments())
-    chain = ChainSlice(instruments[0].slice_key, instruments)
+    key = instruments[0].slice_key
+    assert key is not None
+    chain = ChainSlice(key, instruments)
     chain.values[IV], chain.values[MARK_IV], chain.status[ROW_PAIR] = 0.4, 0.9, Status.OK
     chain.values[FIELD_INDEX["iv_error"]] = 0.1
     chain.values[FIELD_INDEX["iv_error"], 0] = np.finfo(np.float64).max

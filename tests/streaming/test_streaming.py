@@ -23,60 +23,8 @@ from pricer.mailbox import MAX_CALLBACK_FAILURES, Mailbox, Subscription
 from pricer.snapshot import Snapshot
 from pricer.streaming import LiveStream, Publish, Recorder
 from tests.scene import Scene
-
-Deliver = Callable[[list[AnyEvent], Instant], None]
-
-
-class ScriptedFeed:
-    """A feed that delivers a quoted chain again and again, or fails."""
-
-    def __init__(self, deliver: Deliver, error: Exception | None = None) -> None:
-        self._deliver = deliver
-        self._error = error
-        self.counters: Counter[str] = Counter()
-        self._scene = Scene(clock=SystemClock())  # type: ignore[arg-type]
-        self.closed = False
-
-    async def run(self) -> None:
-        now = self._scene.clock.now()
-        self._deliver(self._scene.listings(), now)
-        while not self.closed:
-            for event in [self._scene.index(), *self._scene.quotes()]:
-                self._deliver([event], self._scene.clock.now())
-            await asyncio.sleep(0.01)
-            if self._error is not None:
-                raise self._error
-
-    async def connected(self, timeout: float) -> None:  # noqa: ASYNC109 - the feed's own signature
-        await asyncio.sleep(0)
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-def stream_of(error: Exception | None = None) -> LiveStream:
-    clock = SystemClock()
-    return LiveStream(
-        lambda deliver, tap: ScriptedFeed(deliver, error),  # type: ignore[arg-type, return-value]
-        Engine(clock=clock),
-        clock,
-        "when_drained",
-        None,
-    )
-
-
-@pytest.fixture(autouse=True)
-def _far_from_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scene's options expire some days after START, which here is now."""
-    now = SystemClock().now()
-    monkeypatch.setattr("tests.scene.START", now)
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    """Wait for something that another thread does."""
-    async with asyncio.timeout(60):
-        while not happened():  # noqa: ASYNC110 - a thread sets no asyncio event
-            await asyncio.sleep(0.01)
+from tests.scripted_feed import START, Deliver, scripted_stream
+from tests.waiting import until
 
 
 def volstream_threads() -> list[str]:
@@ -84,7 +32,7 @@ def volstream_threads() -> list[str]:
 
 
 async def test_iterating_gives_consistent_snapshots_with_ok_numbers() -> None:
-    async with stream_of() as stream:
+    async with scripted_stream() as stream:
         versions = []
         async for snapshot in stream:
             versions.append(snapshot.version)
@@ -106,7 +54,7 @@ async def test_E02_a_callback_that_raises_is_counted_and_suspended_and_others_ar
         called.append(snapshot.version)
         raise RuntimeError("a user's mistake")
 
-    async with stream_of() as stream:
+    async with scripted_stream() as stream:
         good = stream.on_snapshot(lambda snapshot: seen.append(snapshot.version))
         bad = stream.on_snapshot(broken)
         await until(lambda: stream.stats["callbacks_suspended"] > 0 and len(seen) >= 3)
@@ -121,7 +69,7 @@ async def test_E02_a_callback_that_raises_is_counted_and_suspended_and_others_ar
 
 async def test_a_blocking_callback_does_not_hold_up_the_engine() -> None:
     release = threading.Event()
-    async with stream_of() as stream:
+    async with scripted_stream() as stream:
         stream.on_snapshot(lambda snapshot: release.wait(90))
         async for _ in stream:
             break
@@ -131,7 +79,7 @@ async def test_a_blocking_callback_does_not_hold_up_the_engine() -> None:
 
 
 async def test_an_engine_that_fails_reaches_every_reader() -> None:
-    async with stream_of(RuntimeError("boom")) as stream:
+    async with scripted_stream(RuntimeError("boom")) as stream:
         other = stream.subscribe()
         with pytest.raises(VolstreamError, match="boom"):
             async for _ in stream:
@@ -143,7 +91,7 @@ async def test_an_engine_that_fails_reaches_every_reader() -> None:
 
 
 async def test_closing_ends_every_reader() -> None:
-    stream = stream_of()
+    stream = scripted_stream()
     async with stream:
         reader = asyncio.create_task(collect(stream.subscribe()))
         async for _ in stream:
@@ -197,7 +145,7 @@ class Harness:
 
     def __init__(self, *, publish: Publish = "when_drained", timeout: float | None = None, **more: Any) -> None:
         self.clock = SystemClock()
-        self.scene = Scene(clock=self.clock)  # type: ignore[arg-type]
+        self.scene = Scene(clock=self.clock, start=START)  # type: ignore[arg-type]
         self.engine = Engine(clock=self.clock)
         self.stream = LiveStream(self._feed, self.engine, self.clock, publish, timeout, **more)
         self.deliver: Callable[[list[AnyEvent]], object] | None = None
@@ -252,34 +200,34 @@ async def test_a_stream_closes_soon_from_any_state_and_says_so_to_who_opens_it(
         await harness.stream.close()
         with pytest.raises(VolstreamError, match="closed before it had started"):
             await opening
-    assert not volstream_threads()
+    await until(lambda: not volstream_threads())  # the last of it may be on its way out
 
 
 async def test_a_stream_runs_once_and_says_so() -> None:
-    stream = stream_of()
+    stream = scripted_stream()
     async with stream:
         with pytest.raises(VolstreamError, match="runs once"):
             await stream.__aenter__()
     with pytest.raises(VolstreamError, match="runs once"):
         await stream.__aenter__()
-    never_opened = stream_of()
+    never_opened = scripted_stream()
     await never_opened.close()
     with pytest.raises(VolstreamError, match="runs once"):
         await never_opened.__aenter__()
 
 
 async def test_who_subscribes_to_a_stream_that_has_ended_hears_that_it_has() -> None:
-    async with stream_of(RuntimeError("boom")) as stream:
+    async with scripted_stream(RuntimeError("boom")) as stream:
         await until(lambda: not volstream_threads())
         with pytest.raises(VolstreamError, match="boom"):
             await collect(stream.subscribe())
-    async with stream_of() as closed:
+    async with scripted_stream() as closed:
         pass
     assert len(await asyncio.wait_for(collect(closed.subscribe()), 60)) <= 1
 
 
 async def test_an_engine_that_fails_ends_its_callbacks_with_the_reason() -> None:
-    async with stream_of(RuntimeError("boom")) as stream:
+    async with scripted_stream(RuntimeError("boom")) as stream:
         subscription = stream.on_snapshot(lambda snapshot: None)
         await until(lambda: not volstream_threads())
     assert isinstance(subscription.error, VolstreamError)

@@ -14,11 +14,10 @@ from pricer.clock import SystemClock
 from pricer.mailbox import Mailbox
 from pricer.snapshot import Snapshot
 from tests.scene import START, STRIKES, Scene
+from tests.scripted_feed import scripted_stream
 from tests.sidecar.snapshots import Market
 from tests.simulate.torn_reads import SIZES, Torn, engine_of, run
-from tests.test_streaming import _far_from_expiry, stream_of, until
-
-__all__ = ["_far_from_expiry"]  # a fixture
+from tests.waiting import until
 
 
 async def test_E03_a_callback_that_blocks_delays_neither_the_engine_nor_its_neighbours() -> None:
@@ -31,7 +30,7 @@ async def test_E03_a_callback_that_blocks_delays_neither_the_engine_nor_its_neig
         blocked.set()
         release.wait(90)
 
-    async with stream_of() as stream:
+    async with scripted_stream() as stream:
         stream.on_snapshot(lambda snapshot: late_ns.append(clock.now().mono_ns - snapshot.computed.mono_ns))
         await until(lambda: len(late_ns) >= 10)
         before = float(np.median(late_ns))
