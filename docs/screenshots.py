@@ -57,7 +57,10 @@ SETTLED_S = 4
 CURRENT_S = 20
 IS_CURRENT = """() => !document.querySelector("header [data-status=STALE]")
   && (document.body.dataset.page === "health" || !document.querySelector("#page").innerText.includes("◷"))"""
-COLORS = 256  # a third of the bytes, and no difference to the eye; a surface has more, and would get bands
+COLORS = 256  # a third of the bytes, and no difference to the eye
+
+
+Pictures = dict[Path, bytes]  # PNG by where it is to lie
 
 
 class Screen(NamedTuple):
@@ -87,7 +90,11 @@ async def demo(rules: Mapping[str, str] | None = None) -> AsyncIterator[str]:
     """The address of a sidecar that is ready, with alerts by these rules; it ends with the block."""
     port = free_port()
     address = f"http://127.0.0.1:{port}/"
-    settings = {**os.environ, "VOLSTREAM_ALERTS__RULES": json.dumps(dict(rules or {}))}
+    settings = {
+        **os.environ,
+        "VOLSTREAM_FEED__TRADES": "true",
+        "VOLSTREAM_ALERTS__RULES": json.dumps(dict(rules or {})),
+    }
     async with DeribitServer(Market(SEED, SystemClock().now().wall_ns, shortest_s=SHORTEST_S)) as market:
         command = ("serve", "--venue", "deribit", "--underlying", "BTC", "--url", market.url, "--port", str(port))
         process = await asyncio.create_subprocess_exec(
@@ -134,7 +141,7 @@ def screens(page: str) -> tuple[Screen, ...]:
     return (*LAPTOP, *((PHONE,) if page in ON_A_PHONE else ()), *((WALL,) if page in ON_A_WALL else ()))
 
 
-async def take(browser: Browser, address: str, page: str, screen: Screen, route: str) -> None:
+async def take(browser: Browser, address: str, page: str, screen: Screen, route: str, pictures: Pictures) -> None:
     """One picture."""
     context = await browser.new_context(
         viewport={"width": screen.width, "height": screen.height}, color_scheme=screen.scheme
@@ -152,9 +159,7 @@ async def take(browser: Browser, address: str, page: str, screen: Screen, route:
     if page == "chain" and screen in LAPTOP:
         await shown.hover(".line.atm .iv.call")  # the line below tells of it
         await asyncio.sleep(0.5)
-    save(
-        await shown.screenshot(), IMAGES / f"dashboard_{page}_{screen.name}.png", COLORS if page != "surface" else None
-    )
+    pictures[IMAGES / f"dashboard_{page}_{screen.name}.png"] = await shown.screenshot()
     await context.close()
 
 
@@ -164,13 +169,14 @@ async def explain(shown: Page) -> None:
     await asyncio.sleep(1)
 
 
-def save(png: bytes, target: Path, colors: int | None) -> None:
-    """The picture in so many colours of its own; with None in all it has."""
+def save(png: bytes, target: Path) -> None:
+    """The picture in 256 colours of its own. Those of a surface are dithered: they would be bands."""
+    dither = Image.Dither.FLOYDSTEINBERG if "_surface_" in target.name else Image.Dither.NONE
     with Image.open(io.BytesIO(png)) as picture:
-        small = picture.convert("RGB")
-        if colors is not None:
-            small = small.quantize(colors, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-        small.save(target, optimize=True)
+        full = picture.convert("RGB")
+    palette = full.quantize(COLORS, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    small = full.quantize(palette=palette, dither=dither) if dither else palette
+    small.save(target, optimize=True)
     print(target.relative_to(ROOT))
 
 
@@ -178,17 +184,20 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=PAGES, help="of these pages")
     wanted = parser.parse_args().only or PAGES
+    pictures: Pictures = {}
     async with chromium() as browser:
         if quiet := [page for page in wanted if page != "alerts"]:
             async with demo() as address:
-                await take_all(browser, address, quiet)
+                await take_all(browser, address, quiet, pictures)
         if "alerts" in wanted:
             async with demo(RULES) as address:
                 await asyncio.sleep(RAISED_S)
-                await take_all(browser, address, ["alerts"])
+                await take_all(browser, address, ["alerts"], pictures)
+    for target, png in pictures.items():  # not before: it takes long, and the market would stand still meanwhile
+        save(png, target)
 
 
-async def take_all(browser: Browser, address: str, pages: Iterable[str]) -> None:
+async def take_all(browser: Browser, address: str, pages: Iterable[str], pictures: Pictures) -> None:
     """The pictures of these pages."""
     name = await at_the_money(address)
     if {"history", "instrument"} & set(pages):
@@ -196,7 +205,7 @@ async def take_all(browser: Browser, address: str, pages: Iterable[str]) -> None
     for page in pages:
         route = f"instrument/{name}" if page == "instrument" else page
         for screen in screens(page):
-            await take(browser, address, page, screen, route)
+            await take(browser, address, page, screen, route, pictures)
 
 
 if __name__ == "__main__":

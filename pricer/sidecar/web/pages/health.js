@@ -8,7 +8,7 @@ const READY_MS = 3000;
 const UNITS = ["Name", "Kind", "State", "Since", "Lag", "Skew"];
 const LATENCIES = [["p50_ns", "Median"], ["p90_ns", "90 %"], ["p99_ns", "99 %"]];
 const COUNTS = [
-  ...[["connections", "Connections"], ["resumed", "Streams resumed"], ["gaps", "Gaps"]],
+  ...[["connections", "Connections"], ["resumed", "Resumed"], ["gaps", "Gaps"]],
   ...[["breaks", "Breaks in the sequence"], ["checksums", "Checksums that did not fit"]],
 ];
 
