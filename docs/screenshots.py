@@ -45,7 +45,7 @@ RULES = {
     "put skew": "rr25 < -5% clear > -4% in BTC",
     "off the venue": "abs(divergence) > 0.15% for 1s clear < 0.1% in BTC delta 0.1..0.9",
     "wide": "spread_iv > 10% for 1s clear < 6% in BTC nearest 6 delta 0.2..0.8",
-    "stale quote": "quote_age > 4s in BTC nearest 6",
+    "old quote": "quote_age > 4s in BTC nearest 6",
     "long-dated": "atm_iv > 45% clear < 44% in BTC",
 }
 SEED = 7
@@ -56,7 +56,8 @@ RAISED_S = 25  # until alerts have come and gone
 SETTLED_S = 4
 CURRENT_S = 20
 IS_CURRENT = """() => !document.querySelector("header [data-status=STALE]")
-  && (document.body.dataset.page === "health" || !document.querySelector("#page").innerText.includes("◷"))"""
+  && (["health", "alerts"].includes(document.body.dataset.page)
+    || !document.querySelector("#page").innerText.includes("◷"))"""
 COLORS = 256  # a third of the bytes, and no difference to the eye
 
 
@@ -170,12 +171,14 @@ async def explain(shown: Page) -> None:
 
 
 def save(png: bytes, target: Path) -> None:
-    """The picture in 256 colours of its own. Those of a surface are dithered: they would be bands."""
-    dither = Image.Dither.FLOYDSTEINBERG if "_surface_" in target.name else Image.Dither.NONE
+    """The picture in 256 colours of its own. A surface has far more: those are dithered, lest it have bands."""
     with Image.open(io.BytesIO(png)) as picture:
         full = picture.convert("RGB")
-    palette = full.quantize(COLORS, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-    small = full.quantize(palette=palette, dither=dither) if dither else palette
+    if "_surface_" in target.name:
+        palette = full.quantize(COLORS, method=Image.Quantize.MEDIANCUT, kmeans=5)
+        small = full.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    else:
+        small = full.quantize(COLORS, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
     small.save(target, optimize=True)
     print(target.relative_to(ROOT))
 

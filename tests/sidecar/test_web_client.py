@@ -1,4 +1,4 @@
-"""The dashboard's client library and the surface's pace in Node, and its colours: what can be checked without a browser."""
+"""What of the dashboard can be checked without a browser: client library, pace of the surface, colours."""
 
 from __future__ import annotations
 
