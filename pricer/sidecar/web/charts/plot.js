@@ -156,7 +156,7 @@ export class Plot {
     if (side === 1) return text;
     u.ctx.font = this.font();
     const end = u.valToPos(value, "x", true) + u.ctx.measureText(text).width / 2;
-    return end <= u.ctx.canvas.width ? text : "";
+    return end <= u.width * devicePixelRatio ? text : ""; // the canvas itself has its size only later
   }
 
   // Where the pointer is, as values; null outside.
