@@ -202,6 +202,10 @@ async def test_a_density_adds_up_and_says_that_it_is_nowhere_negative(browser: B
         await panel(page, "density").locator(".plot").focus()
         await page.keyboard.press("End")
         await reads(page, "density", lambda seen: seen.get("below", 0.0) > 95.0 and seen.get("g", 0.0) > 0.0)
+        assert live.stream.latest is not None
+        block = live.stream.latest.of("BTC").blocks[await chosen(page)]
+        highest = float(block.definition.strike[-1])  # the smile above shows it, and this is the same axis
+        await reads(page, "density", lambda seen: seen.get("price", 0.0) > highest)
 
 
 async def test_a_smile_with_butterfly_arbitrage_is_red_where_its_density_is_negative(

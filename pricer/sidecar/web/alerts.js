@@ -4,19 +4,15 @@ import { aged } from "./status.js";
 import { h, setText } from "./dom.js";
 import { NOTHING, fixed, significant } from "./format.js";
 
-const SHOWN_MS = 12_000;
+const SHOWN_MS = 12_000; // a note
+const MOST = 4; // notes at a time; the page has them all
+const LIMIT = /^([<>]=?) (\S+)$/;
 // What a metric is told in: a volatility and a share in percent, an age in seconds, the rest as it is.
 const PERCENT = /(^|_)iv\b|iv_error|divergence|spread_iv|rr25|bf25|parity_gap|not_ok/;
 const AGE = /_age\b/;
-const plain = (value) => significant(value, 6);
-const seconds = (value) => `${fixed(value, 1)} s`;
-const UNITS = {
-  percent: { number: (value) => `${fixed(100 * value, 2)} %`, distance: (value) => `${fixed(100 * value, 2)} pt` },
-  age: { number: seconds, distance: seconds },
-  plain: { number: plain, distance: plain },
-};
-const LIMIT = /^([<>]=?) (\S+)$/;
-const MOST = 4; // notes at a time; the page has them all
+const inPercent = { number: (value) => `${fixed(100 * value, 2)} %`, distance: (value) => `${fixed(100 * value, 2)} pt` };
+const inSeconds = sameFor((value) => `${fixed(value, 1)} s`);
+const plainly = sameFor((value) => significant(value, 6));
 
 export class Alerts {
   offered = false;
@@ -80,18 +76,18 @@ export function alertsOf({ columns, rows }, live = true) {
     const value = columns.value?.[row] ?? null;
     const since = columns.since_ns?.[row] ?? null;
     const given = [columns.status?.[row] ?? "INVALID", columns.reasons?.[row] ?? []];
-    const said = told(metric, limit, value);
+    const texts = textsOf(metric, limit, value);
     return {
-      ...{ key: [rule, subject, since].join("\n"), rule, subject, metric, since, state: text("state", row), ...said },
+      ...{ key: [rule, subject, since].join("\n"), rule, subject, metric, since, state: text("state", row), ...texts },
       ...aged(...given, live ? Infinity : null, "RESYNCING", 0),
-      text: `${metric} is ${said.value}, the limit ${said.bound}`,
+      text: `${metric} is ${texts.value}, the limit ${texts.bound}`,
     };
   }).sort((a, b) => (b.since ?? 0) - (a.since ?? 0));
 }
 
 // A number, its limit and the distance between them as text; `beyond` is null where the limit is not passed any more.
-function told(metric, limit, value) {
-  const { number, distance } = PERCENT.test(metric) ? UNITS.percent : AGE.test(metric) ? UNITS.age : UNITS.plain;
+function textsOf(metric, limit, value) {
+  const { number, distance } = PERCENT.test(metric) ? inPercent : AGE.test(metric) ? inSeconds : plainly;
   const [, sign, text] = limit.match(LIMIT) ?? [];
   const bound = sign ? Number(text) : NaN;
   const isKnown = value !== null && Number.isFinite(bound);
@@ -101,4 +97,8 @@ function told(metric, limit, value) {
     bound: Number.isFinite(bound) ? `${sign} ${number(bound)}` : limit,
     beyond: !isKnown ? NOTHING : beyond < 0 ? null : distance(beyond),
   };
+}
+
+function sameFor(text) {
+  return { number: text, distance: text };
 }

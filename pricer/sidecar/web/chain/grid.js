@@ -68,7 +68,8 @@ export class Grid {
   center(index) {
     if (index < 0) return;
     const middle = (this.element.clientHeight - this.#head.offsetHeight) / 2;
-    this.element.scrollTop = (index + 0.5) * this.#height - middle;
+    const top = (index + 0.5) * this.#height - middle;
+    this.element.scrollTop = Math.round(top / this.#height) * this.#height; // no row is cut in two below the head
     this.#scroll();
   }
 

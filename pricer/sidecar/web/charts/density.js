@@ -12,6 +12,7 @@ const POINTS = 320;
 const WIDEST = 1.5; // of k
 const HEADROOM = 1.16; // for the median's label above the peak
 const TAIL = 1e-3; // the chart ends where less than about this is left
+const ROOMY = 2; // times as wide as that it may be, to have the axis of the smile above it
 const FIELDS = [["price", "Price at expiry"], ["below", "P (lower)"], ["above", "P (higher)"], ["density", "Per 1 % of F"], ["g", "g"], ["middle", "Median"], ["range", "90 % between"]];
 const LEGEND = [key("area", "implied"), key("dashed", "lognormal at ATM"), key("negative", "negative: arbitrage")];
 
@@ -44,7 +45,8 @@ export class Density {
     this.#picked = null;
   }
 
-  update(found) {
+  // `beside`: the range of k on the smile's axis, null where that is not one of prices.
+  update(found, beside) {
     this.#found = found ?? null;
     const smile = found?.smile;
     this.element.dataset.state = !smile ? "empty" : found.current ? "live" : "stale";
@@ -54,7 +56,7 @@ export class Density {
       return this.#panel.say("There is no smile to tell a density from.");
     }
     this.#panel.say(found.current ? "" : `The smile is ${found.state.status}`);
-    this.#curve = curveOf(smile);
+    this.#curve = curveOf(smile, beside);
     const { ks, values } = this.#curve;
     this.#y = steady(this.#y, Math.min(0, ...values), Math.max(...values), 0.05);
     const x = [ks[0], ks.at(-1)].map((k) => smile.forward * Math.exp(k));
@@ -168,11 +170,11 @@ export class Density {
 // The chance, in percent, of a price in one percent of the forward.
 const chance = (smile, k) => density(smile, k) * smile.forward;
 
-function curveOf(smile) {
+function curveOf(smile, beside) {
   const w = variance(smile, 0);
   const most = Math.min(8 * Math.sqrt(w), WIDEST); // a smile with arbitrage may have no such strike
   const ends = [Math.max(kAtD1(smile, normalQuantile(1 - TAIL)) || -most, -most), Math.min(kAtD1(smile, normalQuantile(TAIL)) || most, most)];
-  const ks = grid(ends[0], ends[1], POINTS);
+  const ks = grid(...shared(ends, beside), POINTS);
   return {
     ks,
     values: ks.map((k) => chance(smile, k)),
@@ -180,6 +182,13 @@ function curveOf(smile) {
     gs: ks.map((k) => durrleman(smile, k)),
     quantiles: [5, 50, 95].map((share) => [share, quantile(smile, share / 100, ...ends)]),
   };
+}
+
+// Both ranges, unless the density would be a needle in that.
+function shared([low, high], beside) {
+  if (!beside) return [low, high];
+  const [from, to] = [Math.min(low, beside[0]), Math.max(high, beside[1])];
+  return to - from <= ROOMY * (high - low) ? [from, to] : [low, high];
 }
 
 // Where the distribution reaches a share, by halving.

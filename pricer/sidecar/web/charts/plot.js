@@ -144,8 +144,19 @@ export class Plot {
       size: (side === 0 ? 1.9 : (size ?? 3.4)) * rem,
       splits: (u, i, low, high) => ticks(low, high, pixels(u)),
       filter: (u, splits) => splits, // on logarithmic axes some would go
-      values: (u, splits) => splits.map((value) => text(value, splits.length > 1 ? splits[1] - splits[0] : value)),
+      values: (u, splits) => {
+        const step = splits.length > 1 ? splits[1] - splits[0] : splits[0];
+        return splits.map((value) => this.#whole(u, side, value, text(value, step)));
+      },
     };
+  }
+
+  // The text of a tick; none where the right edge would cut it off.
+  #whole(u, side, value, text) {
+    if (side === 1) return text;
+    u.ctx.font = this.font();
+    const end = u.valToPos(value, "x", true) + u.ctx.measureText(text).width / 2;
+    return end <= u.width * devicePixelRatio ? text : ""; // the canvas itself has its size only later
   }
 
   // Where the pointer is, as values; null outside.

@@ -30,8 +30,8 @@ export function decimalsFor(step) {
 
 const DAY = 1 / 365;
 const TENORS = [
-  [1 / 24, "1h"], [0.25, "6h"], [1, "1d"], [2, "2d"], [4, "4d"], [7, "1w"], [14, "2w"], [30, "1m"], [61, "2m"],
-  [91, "3m"], [182, "6m"], [273, "9m"], [365, "1y"], [730, "2y"], [1095, "3y"],
+  [1 / 24, "1h"], [0.25, "6h"], [1, "1d"], [2, "2d"], [4, "4d"], [7, "1w"], [14, "2w"], [30, "1mo"], [61, "2mo"],
+  [91, "3mo"], [182, "6mo"], [273, "9mo"], [365, "1y"], [730, "2y"], [1095, "3y"],
 ].map(([days, label]) => ({ ttm: days * DAY, label }));
 
 // Tenors that fit side by side on an axis in √time; `width` in pixels.

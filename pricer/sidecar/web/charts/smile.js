@@ -17,8 +17,8 @@ const FIELDS = [
   ["error", "± one tick"], ["mark", "Venue mark"], ["off", "Mid − fit"], ["status", "Status"],
 ];
 const LEGEND = [
-  key("quote", "bid – ask"), key("line", "fit"), key("band", "± one tick of price"), key("diamond", "venue mark"),
-  key("dashed", "extrapolated"), key("degraded", "▲ degraded"), key("stale", "stale"),
+  key("quote", "bid – ask"), key("side", "ask alone, bid alone"), key("line", "fit"), key("band", "± one tick of price"), key("diamond", "venue mark"),
+  key("dashed", "extrapolated"), key("warned", "degraded"), key("stale", "stale"),
 ];
 const DELTAS = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99];
 
@@ -57,6 +57,7 @@ export class Smile {
   #y = null;
   #picked = null; // a strike
   #shown = null;
+  #range = null; // of k
 
   constructor(context, axis) {
     this.#context = context;
@@ -80,11 +81,17 @@ export class Smile {
     return AXES[this.#axis.value === "delta" && !this.#found?.smile ? "k" : this.#axis.value];
   }
 
+  // The range of k that is shown, where the axis is one of prices.
+  get prices() {
+    return this.#axis.value === "strike" ? this.#range : null;
+  }
+
   // Another expiry: nothing is pointed at, and axes begin anew.
   forget() {
     this.#picked = null;
     this.#y = null;
     this.#quotes = [];
+    this.#range = null;
   }
 
   turn() {
@@ -98,6 +105,7 @@ export class Smile {
     if (!this.#quotes.length || !forward) return this.#say(refused || "No quotes are known yet.");
     this.#shown = { forward, smile: found.smile };
     const [low, high] = found.smile && is(found.smile.k_min) ? rangeOf(found.smile) : extent(this.#quotes);
+    this.#range = [low, high];
     const places = [this.#way.place(low, this.#shown), this.#way.place(high, this.#shown)];
     this.#y = steady(this.#y, ...this.#heights(low, high));
     const y = this.#y ?? [0, 100];
@@ -122,7 +130,8 @@ export class Smile {
     const { smile } = this.#shown;
     if (smile) for (const k of grid(low, high, 24)) seen.push(percentAt(smile, k));
     const inside = this.#quotes.filter(({ k }) => k >= low && k <= high);
-    for (const { bid, ask, mark } of inside) seen.push(...[bid, ask, mark].filter(is));
+    // An ask without a bid may be anywhere: it has no say where there is a smile.
+    for (const { bid, ask, mark } of inside) seen.push(mark, ...(smile && !(is(bid) && is(ask)) ? [] : [bid, ask]));
     const values = seen.filter(is).sort((a, b) => a - b);
     if (!values.length) return [NaN, NaN];
     const cut = Math.floor(values.length * 0.01);

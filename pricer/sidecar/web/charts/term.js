@@ -10,7 +10,7 @@ import { date, fixed, left, NOTHING } from "../format.js";
 import { told } from "../status.js";
 
 const FIELDS = [["expiry", "Expiry"], ["left", "Time left"], ["atm", "ATM vol"], ["forward", "Forward vol to here"], ["rr", "25Δ RR"], ["bf", "25Δ BF"], ["status", "Status"]];
-const LEGEND = [key("line", "at the money"), key("step", "forward volatility between expiries"), key("degraded", "▲ degraded"), key("stale", "○ stale")];
+const LEGEND = [key("line", "at the money"), key("step", "forward volatility between expiries"), key("warned", "degraded"), key("old", "stale")];
 const percent = (value) => (value === null || !Number.isFinite(value) ? NOTHING : `${fixed(100 * value, 2)} %`);
 
 export class TermStructure {
@@ -90,8 +90,8 @@ export class TermStructure {
 
   #forwards(plot, ctx) {
     const rows = this.#rows;
-    ctx.strokeStyle = plot.color("--series-3");
-    ctx.fillStyle = alpha(plot.color("--series-3"), 0.1);
+    ctx.strokeStyle = plot.color("--series-2");
+    ctx.fillStyle = alpha(plot.color("--series-2"), 0.1);
     ctx.lineWidth = 1.6 * plot.unit;
     const { top, height } = plot.box;
     for (let i = 1; i < rows.length; i++) {

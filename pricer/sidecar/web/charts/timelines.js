@@ -5,6 +5,7 @@ import { alpha, expiryColors } from "./colors.js";
 import { decimalsFor, niceTicks, steady } from "./scale.js";
 import { date, fixed, NOTHING } from "../format.js";
 
+const AXIS = 4.6; // rem: the same for all, so that a moment is at one place in each
 const GAP_S = 4; // samples further apart than this many steps are not joined
 const percent = (value, digits = 2) => (value === null || value === undefined ? NOTHING : `${fixed(100 * value, digits)} %`);
 const signed = (value) => (value > 0 ? `+${percent(value)}` : percent(value));
@@ -35,7 +36,7 @@ export class Timelines {
     chart.plot = new Plot(this.#context, {
       label: `${kind.title}, through time. Arrow keys go from sample to sample.`,
       x: { ticks: (low, high, pixels) => timeTicks(low, high, pixels), text: (x) => clock(x).replace(/:00$/, "") },
-      y: { size: kind.scale === 1 ? 4.6 : 3.6, ticks: (low, high, pixels) => niceTicks(low, high, pixels / 38), text: (y, step) => `${fixed(y, decimalsFor(step))}${kind.scale === 1 ? "" : " %"}` },
+      y: { size: AXIS, ticks: (low, high, pixels) => niceTicks(low, high, pixels / 38), text: (y, step) => `${fixed(y, decimalsFor(step))}${kind.scale === 1 ? "" : " %"}` },
       series: () => [{ stroke: "transparent" }],
       draw: (plot, ctx) => plot.clipped(ctx, () => this.#draw(chart, plot, ctx)),
       pick: (x) => this.#pick(x),

@@ -23,7 +23,7 @@ export class Trades {
     this.#context = context;
     const head = h("thead", {}, h("tr", {}, ...TITLES.map((text) => h("th", { scope: "col" }, text))));
     this.#table = h("table", { className: "trades" }, head, h("tbody", {}, ...this.#lines));
-    this.#panel.element.insertBefore(this.#switch.element, this.#panel.body);
+    this.#panel.element.firstElementChild.after(this.#switch.element);
     this.#panel.body.append(h("div", { className: "scrolls", tabindex: 0 }, this.#table));
   }
 
@@ -54,8 +54,15 @@ export class Trades {
     const request = { channel: "trades", venue, underlying, ...(this.#isOwn && { instrument: name }) };
     this.#stream = this.#context.client.subscribe(request, {
       changed: () => this.#context.draw(),
-      refused: (error) => this.#panel.say(why(error, "trades")),
+      refused: (error) => this.#unoffered(why(error, "trades")),
     });
+  }
+
+  // Nothing to choose from.
+  #unoffered(why) {
+    this.#switch.element.hidden = true;
+    this.#panel.note("");
+    this.#panel.say(why);
   }
 
   get #isOwn() {
@@ -66,13 +73,15 @@ export class Trades {
     const table = this.#stream?.table;
     if (!table?.columns.number) return;
     const { columns, head } = table;
+    if (head.tape?.detail) return this.#unoffered(head.tape.detail);
+    this.#switch.element.hidden = false;
     const slots = columns.number.map((number, slot) => ({ number, slot })).filter(({ number }) => number !== null && number >= 0);
-    if (!slots.length && this.#isOwn && !this.#hasChosen && !head.tape?.detail) {
+    if (!slots.length && this.#isOwn && !this.#hasChosen) {
       this.#switch.show("all");
       return this.#again(false);
     }
     slots.sort((a, b) => b.number - a.number);
-    this.#panel.say(slots.length ? "" : head.tape?.detail || "No trades since the sidecar began.");
+    this.#panel.say(slots.length ? "" : "No trades since the sidecar began.");
     this.#panel.note(slots.length ? `the newest ${Math.min(slots.length, SHOWN)}` : "");
     const newest = slots[0]?.number ?? null;
     if (newest === this.#newest) return;

@@ -59,6 +59,7 @@ class AlertsPage {
     for (const { rule } of alerts) counts.set(rule, (counts.get(rule) ?? 0) + 1);
     if (!counts.has(this.#rule)) this.#rule = null;
     const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, MOST_RULES);
+    most.sort(([a], [b]) => (a < b ? -1 : 1)); // by name: no button moves away from under the pointer as counts change
     const buttons = [[null, alerts.length], ...most];
     this.#rules.hidden = counts.size < 2;
     while (this.#rules.children.length > buttons.length) this.#rules.lastChild.remove();

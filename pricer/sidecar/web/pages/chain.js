@@ -150,7 +150,7 @@ function detail(view, row, { age, fixed, percent, significant }) {
     ["mark_iv", (v) => `venue ${percent(v, 2)} %`],
     ["delta", (v) => `Δ ${fixed(v, 4)}`],
     ["gamma", (v) => `Γ ${significant(v, 3)}`],
-    ["vega", (v) => `vega ${significant(v, 4)}`],
+    ["vega", (v) => `vega ${fixed(v === null ? null : v / 100, 2)} a point`],
   ].filter(([name]) => columns[name]).map(([name, text]) => text(columns[name][row]));
   return [columns.name[row], told(view.model(row)), `quote ${age(view.quoteAge(row))} old`, ...figures].join(" · ");
 }

@@ -8,8 +8,8 @@ const READY_MS = 3000;
 const UNITS = ["Name", "Kind", "State", "Since", "Lag", "Skew"];
 const LATENCIES = [["p50_ns", "Median"], ["p90_ns", "90 %"], ["p99_ns", "99 %"]];
 const COUNTS = [
-  ...[["connections", "connections"], ["resumed", "streams resumed"], ["gaps", "gaps"]],
-  ...[["breaks", "breaks in the sequence"], ["checksums", "checksums that did not fit"]],
+  ...[["connections", "Connections"], ["resumed", "Resumed"], ["gaps", "Gaps"]],
+  ...[["breaks", "Breaks in the sequence"], ["checksums", "Checksums that did not fit"]],
 ];
 
 const counted = (count, what) => `${count ?? "–"} ${what}${count === 1 ? "" : "s"}`;
@@ -104,7 +104,7 @@ class HealthPage {
   }
 
   #latencies(latency) {
-    const { significant } = this.#context.format;
+    const { fixed, significant } = this.#context.format;
     const known = LATENCIES.every(([id]) => typeof latency?.[id] === "number");
     this.#latency.say(known ? "" : "Nothing has been measured.");
     if (!known) return;
@@ -112,7 +112,7 @@ class HealthPage {
       this.#latency.body.append(h("dl", { className: "figures" }, ...LATENCIES.map(([, name]) => h("div", {}, h("dt", {}, name), h("dd")))));
     }
     LATENCIES.forEach(([id], i) => setText(this.#latency.body.firstChild.children[i].lastChild, `${significant(latency[id] / 1e6, 3)} ms`));
-    this.#latency.note(`of the last ${latency.count ?? "–"}`);
+    this.#latency.note(`of the last ${fixed(latency.count ?? null, 0)}`);
   }
 
   #alarmed(alarms) {

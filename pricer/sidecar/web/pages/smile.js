@@ -60,6 +60,6 @@ class SmilePage {
     const { market, choice } = this.#context;
     const found = smilesOf(market).find(({ expiry_ns }) => expiry_ns === choice.expiry);
     this.smile.update(found, this.#stream?.table, this.#refused);
-    this.density.update(found);
+    this.density.update(found, this.smile.prices);
   }
 }

@@ -1,6 +1,7 @@
 // The volatility surface in three dimensions: turn it with a mouse, a finger or the arrow keys.
 import { Camera } from "../surface/camera.js";
 import { Mesh } from "../surface/mesh.js";
+import { Pace } from "../surface/pace.js";
 import { Painter } from "../surface/painter.js";
 import { Panel, Switch, key } from "../charts/panel.js";
 import { quotesOf } from "../charts/ladder.js";
@@ -12,12 +13,10 @@ import { h } from "../dom.js";
 
 const COLUMNS = ["bid_iv", "ask_iv", "mid_iv", "iv", "mark_iv", "delta"];
 const FIELDS = [["expiry", "Expiry"], ["strike", "Strike"], ["delta", "Δ"], ["mid", "Mid IV"], ["fit", "Fit"], ["atm", "ATM vol"], ["rr", "25Δ RR"], ["bf", "25Δ BF"], ["status", "Status"]];
+const BUILD_MS = 250; // without news: numbers go stale by the clock
 const TURN = 0.0075; // radians a pixel
 const SHARP = 2; // of the screen's own pixels; more is not seen
 const HASTY_PIXELS = 900_000; // while it turns, where the screen has more than can be painted in time
-const LATE_MS = 24; // from a movement to its frame, where frames are to be sixty a second
-const LATE_FRAMES = 4; // in a row
-const REST_MS = 200;
 const NEAR = 18; // pixels within which a quote is pointed at
 const KEYS = { ArrowLeft: [-0.08, 0], ArrowRight: [0.08, 0], ArrowUp: [0, 0.06], ArrowDown: [0, -0.06] };
 const percent = (value) => (value === null || value === undefined || !Number.isFinite(value) ? NOTHING : `${fixed(value, 2)} %`);
@@ -43,14 +42,11 @@ class SurfacePage {
   #places = [];
   #picked = null; // name of an option
   #pointers = new Map();
-  #moving = false;
-  #movedAt = 0;
-  #undrawn = null; // when the first movement came that is not drawn yet
-  #late = 0; // frames in a row; from LATE_FRAMES on, this machine is drawn for hastily while the view moves
-  #resting = null; // timer
+  #pace = new Pace(() => this.#measure());
   #rem = 13; // of the page, in CSS pixels
   #scale = 1; // pixels of the canvas for one of the page
   #stale = true; // the data, not the angle, has changed
+  #built = -BUILD_MS;
   #refused = "";
   #smiles = [];
 
@@ -94,30 +90,34 @@ class SurfacePage {
   hide() {
     this.#stream?.close();
     this.#stream = null;
-    clearTimeout(this.#resting);
-    this.#rest();
+    this.#pace.rest();
   }
 
   update() {
     const now = performance.now();
-    if (this.#stale || !(now - this.#built < 250)) this.#build(now);
-    this.#clock();
+    if (this.#stale || now - this.#built >= BUILD_MS) this.#build(now);
+    this.#pace.drawing();
     this.#paint();
   }
-
-  #built = 0;
 
   #build(now) {
     this.#built = now;
     this.#stale = false;
     this.#smiles = smilesOf(this.#context.market);
     const any = this.#mesh.build(this.#smiles, this.axis.value);
-    const lost = any && this.#mesh.smiles.every(({ current }) => !current);
-    this.panel.element.dataset.state = !any ? "empty" : lost ? "stale" : this.#mesh.smiles.length < this.#smiles.length ? "partial" : "live";
-    this.panel.say(this.#refused || (!any ? "There are not yet smiles enough for a surface." : lost ? "The surface is STALE" : ""));
     this.#quotes = any && this.dots.value === "on" ? this.#points() : [];
+    this.#say(any);
     this.#certify();
     this.#read();
+  }
+
+  #say(any) {
+    const { smiles } = this.#mesh;
+    const lost = any && smiles.every(({ current }) => !current);
+    const state = !any ? "empty" : lost ? "stale" : smiles.length < this.#smiles.length ? "partial" : "live";
+    this.panel.element.dataset.state = state;
+    const why = { empty: "There are not yet smiles enough for a surface.", stale: "The surface is STALE" }[state] ?? "";
+    this.panel.say(this.#refused || why);
   }
 
   #points() {
@@ -146,11 +146,9 @@ class SurfacePage {
 
   #paint() {
     const ctx = this.canvas.getContext("2d", { alpha: false }); // nothing to blend with what is behind
-    if (!this.#mesh.rows || !this.canvas.width) {
-      return this.#painter.clear(ctx);
-    }
+    if (!this.#mesh.rows || !this.canvas.width) return this.#painter.clear(ctx);
     const chosen = this.#context.choice.expiry;
-    const how = { chosen, picked: this.#picked, rem: this.#rem * this.#scale, hasty: this.#isHasty };
+    const how = { chosen, picked: this.#picked, rem: this.#rem * this.#scale, hasty: this.#pace.isHasty };
     this.#places = this.#painter.paint(ctx, this.#camera, this.#mesh, this.#quotes, how);
   }
 
@@ -159,47 +157,20 @@ class SurfacePage {
     this.#measure();
   }
 
-  get #isHasty() {
-    return this.#moving && this.#late >= LATE_FRAMES;
-  }
-
   // As many pixels as the screen has, or as a slow machine can paint in time.
   #measure() {
     const { clientWidth: width, clientHeight: height } = this.view;
     const sharp = Math.min(devicePixelRatio, SHARP);
-    this.#scale = this.#isHasty ? Math.min(sharp, Math.sqrt(HASTY_PIXELS / (width * height || 1))) : sharp;
+    this.#scale = this.#pace.isHasty ? Math.min(sharp, Math.sqrt(HASTY_PIXELS / (width * height || 1))) : sharp;
     const size = [width, height].map((side) => Math.round(side * this.#scale));
     this.canvas.classList.toggle("coarse", this.#scale < sharp);
     if (size[0] !== this.canvas.width || size[1] !== this.canvas.height) [this.canvas.width, this.canvas.height] = size;
     this.#context.draw();
   }
 
-  // The view has moved. Where frames come late it is drawn hastily, until it has not moved for a moment.
   #moved() {
-    const now = performance.now();
-    const gap = now - this.#movedAt;
-    this.#movedAt = now;
-    clearTimeout(this.#resting);
-    this.#resting = setTimeout(() => this.#rest(), Math.max(REST_MS, 3 * Math.min(gap, REST_MS)));
-    this.#undrawn ??= now;
-    const isFirst = !this.#moving;
-    this.#moving = true;
-    if (isFirst) this.#measure();
-    else this.#context.draw();
-  }
-
-  // A movement is about to be drawn: was it kept waiting?
-  #clock() {
-    if (this.#undrawn === null || this.#isHasty) return;
-    this.#late = performance.now() - this.#undrawn > LATE_MS ? this.#late + 1 : 0;
-    this.#undrawn = null;
-    if (this.#isHasty) this.#measure();
-  }
-
-  #rest() {
-    if (!this.#moving) return;
-    this.#moving = false;
-    this.#measure();
+    this.#pace.moved();
+    this.#context.draw();
   }
 
   // ---- turning and pointing
