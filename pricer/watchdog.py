@@ -41,7 +41,7 @@ class LoopWatchdog:
         self._stats = stats
         self._name = name
         self._clock = clock or SystemClock()
-        self._stop = threading.Event()
+        self._stop, self._answered = threading.Event(), threading.Event()
         self._logged_ns: int | None = None
         self._unlogged = 0
 
@@ -55,17 +55,20 @@ class LoopWatchdog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()  # the thread ends by itself, within a moment: a loop must not wait for it
+        """The thread has ended, after a moment at most; what it still waited for is no stall."""
+        self._stop.set()
+        self._answered.set()
+        self._thread.join()
 
     def _watch(self) -> None:
         while not self._stop.wait(ASK_EVERY_S):
-            answered = threading.Event()
+            answered = self._answered = threading.Event()
             asked_ns = self._clock.now().mono_ns
             try:
                 self._loop.call_soon_threadsafe(answered.set)
             except RuntimeError:  # the loop has ended
                 return
-            if answered.wait(LOOK_AFTER_S):
+            if answered.wait(LOOK_AFTER_S) or self._stop.is_set():
                 continue
             calls = _calls(sys._current_frames().get(self._thread_id))
             while not answered.wait(STALL_S) and not self._stop.is_set():
