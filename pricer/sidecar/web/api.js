@@ -20,14 +20,15 @@ export class ApiError extends Error {
 export async function get(path, { signal } = {}) {
   const secret = token.get();
   const headers = { accept: "application/json", ...(secret && { authorization: `Bearer ${secret}` }) };
-  let answer;
+  let answer, body;
   try {
     answer = await fetch(path, { headers, signal });
+    body = await answer.json();
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError(0, { detail: "the sidecar cannot be reached" });
+    if (error.name === "AbortError") throw error; // which may come amid a body, too
+    if (!answer) throw new ApiError(0, { detail: "the sidecar cannot be reached" });
+    throw new ApiError(answer.status, { detail: `HTTP ${answer.status}, and a body that cannot be read` });
   }
-  const body = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new ApiError(answer.status, body);
   return body;
 }

@@ -34,17 +34,16 @@ export class Series {
 
   show(option) {
     this.#panel.say("Waiting for the history …");
-    this.#stopped = new AbortController();
+    const { signal } = (this.#stopped = new AbortController());
     const fetched = async () => {
-      await this.#fetch(option, this.#stopped.signal);
-      if (this.#stopped) this.#timer = setTimeout(fetched, EVERY_MS);
+      await this.#fetch(option, signal);
+      if (!signal.aborted) this.#timer = setTimeout(fetched, EVERY_MS);
     };
     fetched();
   }
 
   hide() {
     this.#stopped?.abort();
-    this.#stopped = null;
     clearTimeout(this.#timer);
   }
 
