@@ -3,7 +3,7 @@
 A chain of 988 options ticks ten times a second. Clients are in processes of their own on the same machine, equally many
 in JSON and in MessagePack. Printed for the sidecar, for `websockets.broadcast` of the same bytes and for a loop of
 Starlette's `send`: deliveries a second, processor time of the server for each, the time from the tick to the last byte
-at the client, and the server's memory for each client. Then the sidecar again beside one client that reads nothing.
+at the client, and the server's memory for each client. Then the sidecar again beside a client that reads nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 
 import numpy as np
 import orjson
 
+from benchmarks.sets import Floats
 from benchmarks.sidecar_servers import ENCODINGS
 
 SERVERS = ("volstream", "broadcast", "starlette")
@@ -88,10 +89,8 @@ def process(*arguments: str) -> Iterator[Process]:
         child.close()
 
 
-def measure(
-    server: str, clients: int, seconds: float, rate: float, *, stalled: bool = False, uvloop: bool = False
-) -> Figures:
-    """One server, so many clients, and one more that reads nothing where `stalled`."""
+def measure(server: str, clients: int, seconds: float, rate: float, *, uvloop: bool = False) -> Figures:
+    """One server and so many clients."""
     with ExitStack() as stack:
         extra = ["--uvloop"] if uvloop else []
         serving = stack.enter_context(process("benchmarks.sidecar_servers", server, "--rate", str(rate), *extra))
@@ -99,15 +98,13 @@ def measure(
         # The first client makes what is shared: its stream, and code that runs for the first time.
         groups = [client_process(stack, url, 1, seconds), *client_processes(stack, url, clients - 1, seconds)]
         before = asked(serving)
-        if stalled:
-            groups.append(client_process(stack, url, 1, seconds, "--stalled"))
         for group in groups[1:]:
             group.line()
         joined = asked(serving)
         for group in groups:
             group.ask()
         started = asked(serving)
-        took = np.array([us for group in groups for us in orjson.loads(group.line())]) / 1e6
+        took = np.array([us for group in groups for _, us in orjson.loads(group.line())]) / 1e6
         ended = asked(serving)
     return Figures(
         len(took) / seconds,
@@ -125,10 +122,9 @@ def client_processes(stack: ExitStack, url: str, clients: int, seconds: float) -
 
 
 def client_process(stack: ExitStack, url: str, clients: int, seconds: float, *more: str) -> Process:
-    """So many clients; those of the first process are waited for here."""
+    """So many clients, once they have joined."""
     child = stack.enter_context(client(url, clients, seconds, *more))
-    if not more:
-        child.line()
+    child.line()
     return child
 
 
@@ -175,19 +171,55 @@ def further(few: Figures, many: Figures) -> float:
     return spent / max(many.deliveries_per_s - few.deliveries_per_s, 1e-9)
 
 
-def stall(clients: int, seconds: float, rate: float, runs: int) -> None:
-    """The others' p99 with and without a client that reads nothing, in turns: the machine's mood changes."""
-    print(f"\n{clients} clients, without and with one more that reads nothing (medians of {runs} runs each)")
-    found: dict[bool, list[Figures]] = {False: [], True: []}
-    for run in range(2 * runs):
-        stalled = run % 4 in (1, 2)  # each comes first as often
-        found[stalled].append(measure("volstream", clients, seconds, rate, stalled=stalled))
-    p99 = {which: np.array([each.p99 for each in found[which]]) * 1e3 for which in found}
-    cpu = {which: float(np.median([each.cpu_per_delivery for each in found[which]])) * 1e6 for which in found}
-    without, beside = (float(np.median(p99[which])) for which in (False, True))
-    print(f"  p99 ms: without {without:.2f}, with {beside:.2f}: {beside - without:+.2f} (FAULTS V01: at most +1)")
-    print(f"  two runs of the same differ by {np.ptp(p99[False]):.2f} ms at most")
-    print(f"  CPU us a delivery: without {cpu[False]:.1f}, with {cpu[True]:.1f}")
+@dataclass(frozen=True, slots=True)
+class Stalling:
+    """What clients noticed of one that comes and goes: seconds under way, by turn, of those without and with it."""
+
+    without: list[Floats]
+    beside: list[Floats]
+
+    def p99(self) -> tuple[float, float]:
+        return p99(self.without), p99(self.beside)
+
+    def error(self, seed: int = 1) -> float:
+        """Of the difference: one standard error, from turns drawn anew (a tick that is late is late for all)."""
+        rng = np.random.default_rng(seed)
+        differences = [p99(drawn(self.beside, rng)) - p99(drawn(self.without, rng)) for _ in range(400)]
+        return float(np.std(differences))
+
+
+def p99(turns: list[Floats]) -> float:
+    return float(np.quantile(np.concatenate(turns), 0.99))
+
+
+def drawn(turns: list[Floats], rng: np.random.Generator) -> list[Floats]:
+    return [turns[i] for i in rng.integers(len(turns), size=len(turns))]
+
+
+def stalling(clients: int, seconds: float, rate: float, turn: float) -> Stalling:
+    """One sidecar whose clients stay, beside one that reads nothing every other turn: one machine in one mood."""
+    with ExitStack() as stack:
+        serving = stack.enter_context(process("benchmarks.sidecar_servers", "volstream", "--rate", str(rate)))
+        url = serving.line()
+        readers = client_process(stack, url, clients, seconds)
+        visitor = client_process(stack, url, 1, seconds, "--stalls", str(turn))
+        visitor.ask()
+        readers.ask()
+        there = np.array(orjson.loads(visitor.line()))
+        ticks, took = np.array(orjson.loads(readers.line())).T
+    ends = np.concatenate([there[:1, 0] - round(turn * 1e6), there.ravel()])  # away, there, away, there ...
+    turns = [took[(since <= ticks) & (ticks < until)] / 1e6 for since, until in pairwise(ends)]
+    return Stalling(turns[::2], turns[1::2])
+
+
+def stall(clients: int, seconds: float, rate: float, turn: float) -> None:
+    """The others' p99 with and without a client that reads nothing."""
+    print(f"\n{clients} clients, and one that reads nothing every other {turn:g} s, for {seconds:g} s")
+    found = stalling(clients, seconds, rate, turn)
+    without, beside = (1e3 * each for each in found.p99())
+    error = 1e3 * found.error()
+    print(f"  p99 ms: without it {without:.2f}, beside it {beside:.2f}")
+    print(f"  difference: {beside - without:+.2f} ± {error:.2f} (FAULTS V01: at most +1)")
 
 
 def loops(clients: int, seconds: float, rate: float) -> None:
@@ -203,14 +235,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 50, 500])
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--rate", type=float, default=10.0)
-    parser.add_argument("--stall-runs", type=int, default=3)
+    parser.add_argument("--stall-seconds", type=float, default=300.0, help="0: leave that part out")
+    parser.add_argument("--stall-turn", type=float, default=12.0, help="longer than the patience with a slow client")
     parser.add_argument("--uvloop", action="store_true", help="compare the two event loops, too")
     options = parser.parse_args(arguments)
     machine = f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
     print(f"{machine}, load {os.getloadavg()[0]:.1f}; encodings: {', '.join(ENCODINGS)}")
     compare(options.clients, options.seconds, options.rate)
-    if options.stall_runs:
-        stall(min(50, max(options.clients)), options.seconds, options.rate, options.stall_runs)
+    if options.stall_seconds:
+        stall(min(50, max(options.clients)), options.stall_seconds, options.rate, options.stall_turn)
     if options.uvloop:
         loops(max(options.clients), options.seconds, options.rate)
 

@@ -1,7 +1,9 @@
 """Clients of `python -m benchmarks.sidecar`, in a process of their own, that do as little as a client can.
 
-They join one after another, say `connected`, wait for a line, and then note for so many seconds how long each delta was
-under way: from the instant it was computed (in it) to the end of its last byte. The last line printed is JSON.
+They join one after another, say `connected`, wait for a line, and then note for so many seconds of each delta when it
+was computed (in it) and how long it was under way from then, to the end of its last byte. The last line printed is
+JSON, a list of both, microseconds. With `--stalls S` it is one client that comes and goes, in turns of S seconds: while
+it is there it reads nothing. It prints when it was there.
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ def computed_ns(payload: bytes) -> int:
 class Reader(asyncio.Protocol):
     """One client: finds the frames in what comes, and the instants in deltas."""
 
-    def __init__(self, host: str, subprotocol: str, stalled: bool, took: array[int]) -> None:
-        self._host, self._subprotocol, self._stalled = host, subprotocol, stalled
-        self._took = took
+    def __init__(self, host: str, subprotocol: str, took: array[int] | None) -> None:
+        """`took`: where what was noted goes; nothing is read where there is none."""
+        self._host, self._subprotocol, self._took = host, subprotocol, took
         self._buffer = bytearray()
         self.joined = asyncio.get_running_loop().create_future()
         self.measuring = False
@@ -69,13 +71,16 @@ class Reader(asyncio.Protocol):
             self._buffer = bytearray(rest)
             self._send(0x81, SUBSCRIBE)
             self.joined.set_result(None)
-            if self._stalled:
+            if self._took is None:
                 self._transport.pause_reading()
         self._frames()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.joined.done():
             self.joined.set_exception(ConnectionError("closed in the handshake"))
+
+    def leave(self) -> None:
+        self._transport.abort()
 
     def _frames(self) -> None:
         buffer, at = self._buffer, 0
@@ -96,38 +101,55 @@ class Reader(asyncio.Protocol):
     def _frame(self, first: int, payload: bytes) -> None:
         if first == 0x89:
             self._send(0x8A, payload)
-        elif self.measuring and b"delta" in payload[:24]:
-            self._took.append(time.time_ns() - computed_ns(payload))
+        elif self.measuring and self._took is not None and b"delta" in payload[:24]:
+            computed = computed_ns(payload)
+            self._took.extend((computed // 1000, (time.time_ns() - computed) // 1000))
 
     def _send(self, first: int, payload: bytes) -> None:
         self._transport.write(struct.pack(">BBI", first, 0x80 | len(payload), 0) + payload)
 
 
-async def main(url: str, subprotocols: list[str], seconds: float, stalled: bool) -> None:
-    loop = asyncio.get_running_loop()
-    parts = urlsplit(url)
-    took: array[int] = array("q")
-    readers = []
-    for number, subprotocol in enumerate(subprotocols):
-        stalls = stalled and number == 0
-        raw = socket.socket()
-        if stalls:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.setblocking(False)
-        await loop.sock_connect(raw, (parts.hostname, parts.port))
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _, reader = await loop.create_connection(
-            lambda wanted=subprotocol, stalls=stalls: Reader(parts.netloc, wanted, stalls, took),  # type: ignore[misc] # mypy infers no lambda with defaults
-            sock=raw,
-        )
-        await reader.joined
-        readers.append(reader)
+async def connected(url: str, subprotocol: str, took: array[int] | None) -> Reader:
+    """A client that has asked for the chain; one that reads nothing leaves little to the kernel's buffers."""
+    loop, parts = asyncio.get_running_loop(), urlsplit(url)
+    raw = socket.socket()
+    if took is None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setblocking(False)
+    await loop.sock_connect(raw, (parts.hostname, parts.port))
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    _, reader = await loop.create_connection(lambda: Reader(parts.netloc, subprotocol, took), sock=raw)
+    await reader.joined
+    return reader
+
+
+async def told_to_begin() -> None:
     print("connected", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
+
+
+async def read(url: str, subprotocols: list[str], seconds: float) -> list[list[int]]:
+    took: array[int] = array("q")
+    readers = [await connected(url, subprotocol, took) for subprotocol in subprotocols]
+    await told_to_begin()
     for reader in readers:
         reader.measuring = True
     await asyncio.sleep(seconds)
-    print(orjson.dumps([ns // 1000 for ns in took]).decode(), flush=True)
+    return [list(pair) for pair in zip(took[::2], took[1::2], strict=True)]
+
+
+async def come_and_go(url: str, subprotocol: str, seconds: float, turn: float) -> list[list[int]]:
+    """Away first; the turns that it was there for, [from, to] in microseconds."""
+    await told_to_begin()
+    there = []
+    for _ in range(int(seconds / (2 * turn))):
+        await asyncio.sleep(turn)
+        since = time.time_ns()
+        reader = await connected(url, subprotocol, None)
+        await asyncio.sleep(turn)
+        reader.leave()
+        there.append([since // 1000, time.time_ns() // 1000])
+    return there
 
 
 if __name__ == "__main__":
@@ -135,6 +157,10 @@ if __name__ == "__main__":
     parser.add_argument("url")
     parser.add_argument("subprotocols", nargs="+")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--stalled", action="store_true")
+    parser.add_argument("--stalls", type=float, metavar="S")
     options = parser.parse_args()
-    asyncio.run(main(options.url, options.subprotocols, options.seconds, options.stalled))
+    if options.stalls is None:
+        found = asyncio.run(read(options.url, options.subprotocols, options.seconds))
+    else:
+        found = asyncio.run(come_and_go(options.url, options.subprotocols[0], options.seconds, options.stalls))
+    print(orjson.dumps(found).decode(), flush=True)

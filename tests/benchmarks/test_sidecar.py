@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.sidecar import measure
+from benchmarks.sidecar import measure, stalling
 from benchmarks.sidecar_clients import computed_ns
 from benchmarks.sidecar_servers import payloads, stamped
 
@@ -27,8 +27,16 @@ def test_the_instant_is_found_in_every_encoding() -> None:
 
 
 def test_a_run_delivers_every_tick_to_every_client_that_reads() -> None:
-    figures = measure("volstream", 3, 0.6, 10.0, stalled=True)
+    figures = measure("volstream", 3, 0.6, 10.0)
     # Thirty were asked for; how many a busy machine manages, and how late, is for the benchmark to say.
     assert figures.deliveries_per_s > 0
     assert 0 < figures.p50 <= figures.p99
     assert 0 < figures.cpu_per_delivery < 0.1
+
+
+def test_ticks_are_told_apart_by_whether_the_client_that_reads_nothing_was_there() -> None:
+    found = stalling(2, 3.0, 20.0, 0.5)
+    assert len(found.without) == len(found.beside) == 3
+    assert all(len(turn) > 0 and (turn > 0).all() for turn in found.without + found.beside)
+    assert all(each > 0 for each in found.p99())
+    assert found.error() >= 0
