@@ -110,7 +110,8 @@ def chain(address: str, pid: int, *, known: bool) -> str:
 
 
 def scenarios(address: str, done: Any) -> None:
-    """Post heavy scenarios in a loop until the process is ended."""
+    """Post heavy scenarios in a loop until the process is ended; what it does itself gives way to the others."""
+    os.nice(19)
     axis = [i / 200 for i in range(70)]
     asked = {
         "contracts": [{"instrument": f"{MONTH}-{strike}-C"} for strike in range(75_000, 125_000, 5_000)],

@@ -59,6 +59,7 @@ export class Timelines {
       panel.element.dataset.state = !known ? "empty" : lost ? "stale" : "live";
       panel.say(state === "failed" ? `No history: ${why}` : !known ? (state === "loading" ? "Asking for the history" : "Nothing has been sampled yet.") : lost ? "Nothing new: STALE" : "");
     }
+    this.#window = null;
     if (!known) return;
     const end = times.at(-1);
     const first = Math.max(times.findIndex((time) => time >= end - span), 0);
