@@ -153,6 +153,8 @@ class Follower:
             raise ProtocolError(f"the sidecar speaks protocol {about.protocol}, this client {PROTOCOL}")
         match about.type:
             case "welcome":
+                if self._in_sync and about.session not in (None, self.session):
+                    raise ProtocolError("the sidecar became another one amid a connection")
                 self._greeted(about.session)
             case "error":
                 self._refused(about)
@@ -188,10 +190,10 @@ class Follower:
         self._gap_to = None
         self.replica.begin(message)
         self._greeted(about.session)
-        if self._clock is not self._heard and not self._in_sync and about.mono_ns is not None:
-            self._clock.heard(about.mono_ns)
-        if self.session is None or about.session is None or self.session != about.session:
+        if self.session is None or self.session != about.session:
             self._clock = self._heard
+        elif self._clock is not self._heard and not self._in_sync and about.mono_ns is not None:
+            self._clock.heard(about.mono_ns)
         for name in SUBJECT:  # the sidecar's own venue, where we asked for none
             self._subject[name] = self._subject[name] or getattr(about, name)
         self.session, self.stream, self.seq = about.session, about.stream, about.seq

@@ -228,6 +228,16 @@ def test_V10_another_session_is_another_clock_and_nothing_of_the_old_one_is_resu
     assert before[old.row].status is after[new.row].status is Status.STALE
 
 
+def test_V10_a_sidecar_that_says_amid_a_connection_that_it_is_another_one_is_left() -> None:
+    bench, server = Bench(), Server()
+    bench.give(server.snapshot())
+    bench.give({"type": "welcome", "protocol": 1, "session": "first"})  # nothing new
+    with pytest.raises(ProtocolError, match="another one"):
+        bench.give({"type": "welcome", "protocol": 1, "session": "second"})
+    assert bench.give(server.delta()) == [False]
+    assert not {"session", "seq"} & bench.connect()[-1].keys()
+
+
 def test_a_refusal_is_an_error_once_and_passing_ones_are_waited_out() -> None:
     bench, server = Bench(), Server()
     refusal = {"type": "error", "code": "rate_limited", "message": "slowly"}
