@@ -4,17 +4,22 @@ A URL can name what only this machine or its network can reach: the metadata ser
 So a webhook's host is resolved when the settings are read; every address it has must be a public one, or lie in a
 network that the operator allows; and connections go to the address found then. A name that points elsewhere later (DNS
 rebinding) changes nothing, redirects are not followed, and proxies of the environment are not asked.
+
+The POST is written here, since all that is wanted of an answer is three digits: a library would read headers that may
+be made to harm it (a redirect to what is no address, compressed bodies, interim answers without end), and would write
+the path to its own log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -25,11 +30,20 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
 
 LONGEST_URL = 2048
-LONGEST_ANSWER = 64 * 1024
+# Until the status is known; so much takes no time to read, whoever sends it.
+LONGEST_LINE = 4096
+MOST_LINES = 100
+STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+# What a path and a query may have besides letters and digits; all else is written in percent.
+ALLOWED = "%!$&'()*+,-./:;=?@[]_~"
 TIMEOUT_S = 5.0
 PORTS = {"http": 80, "https": 443}
 # IPv6 addresses with an IPv4 address in them lead there: NAT64 and 6to4.
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class NoHttp(ValueError):
+    """What came is no answer."""
 
 
 def system_resolve(host: str, port: int) -> Sequence[str]:
@@ -81,27 +95,59 @@ class WebhookAddress:
     def __repr__(self) -> str:
         return f"WebhookAddress({self.host}:{self.port} at {self.address})"
 
-    async def post(
-        self, body: bytes, headers: Mapping[str, str] | None = None, *, tls: ssl.SSLContext | None = None
-    ) -> int:
+    async def post(self, body: bytes, *, tls: ssl.SSLContext | None = None) -> int:
         """Send `body`; the status of the answer, of which nothing is read but that. `ConnectError` where none came."""
-        parts = urlsplit(self.url)
-        shown = f"[{self.address}]" if ":" in self.address else self.address
-        pinned = parts._replace(netloc=f"{shown}:{self.port}", fragment="").geturl()
-        sent = {"content-type": "application/json", **(headers or {}), "host": parts.netloc}
-        verify: ssl.SSLContext | bool = tls or True
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                httpx.AsyncClient(verify=verify, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S) as client,
-                # The certificate must be the name's, though the connection goes to the address.
-                client.stream(
-                    "POST", pinned, content=body, headers=sent, extensions={"sni_hostname": self.host}
-                ) as answer,
-            ):
-                return answer.status_code
-        except (httpx.HTTPError, TimeoutError) as error:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await self._answered(body, tls)
+        except (OSError, EOFError, ValueError) as error:
             raise ConnectError(f"no answer from the webhook at {self.host}: {type(error).__name__}") from None
+
+    async def _answered(self, body: bytes, tls: ssl.SSLContext | None) -> int:
+        secure = urlsplit(self.url).scheme == "https"
+        reader, writer = await asyncio.open_connection(
+            self.address,
+            self.port,
+            limit=LONGEST_LINE,
+            ssl=(tls or httpx.create_ssl_context(trust_env=False)) if secure else None,
+            # The certificate must be the name's, though the connection goes to the address.
+            server_hostname=self.host if secure else None,
+        )
+        try:
+            writer.write(self._request(body))
+            await writer.drain()
+            return await _status(reader)
+        finally:
+            writer.transport.abort()  # whatever else it has to say
+
+    def _request(self, body: bytes) -> bytes:
+        parts = urlsplit(self.url)
+        target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=ALLOWED)
+        head = (
+            f"POST {target} HTTP/1.1\r\nhost: {parts.netloc}\r\nuser-agent: volstream\r\naccept: */*\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+async def _status(reader: asyncio.StreamReader) -> int:
+    """The answer's, past interim ones such as 100 Continue; `NoHttp` where it is not to be found."""
+    interim = False
+    for _ in range(MOST_LINES):
+        line = await reader.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        if interim:
+            interim = bool(line.strip())
+            continue
+        found = STATUS_LINE.fullmatch(line)
+        if found is None:
+            break
+        status = int(found[1])
+        if status >= 200 or status == 101:
+            return status
+        interim = True
+    raise NoHttp
 
 
 async def webhook_address(

@@ -75,3 +75,11 @@ async def test_Z09_redirects_are_not_followed() -> None:
         webhook.tell([notice(1)])
         await receiver.heard(1)
     assert receiver.paths == ["/hook/secret", "/hook/secret"]
+
+
+async def test_Z09_an_answer_that_cannot_be_read_is_one_more_failure() -> None:
+    receiver = Receiver("302 Found\r\nlocation: http://xn--/", "302 Found\r\nlocation: mailto:x", "200 Yes")
+    async with delivering(receiver) as webhook:
+        webhook.tell([notice(1)])
+        await receiver.heard(1)
+    assert webhook.counters["failed_attempts"] == 2
