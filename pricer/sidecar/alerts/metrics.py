@@ -23,6 +23,7 @@ from pricer.snapshot import FIELD_INDEX, QUOTE_IV_FIELDS, ROW_PAIR, VALUE_FIELDS
 
 Floats = NDArray[np.float64]
 Subject = Literal["option", "expiry", "underlying"]
+QUOTE_PAIRS = slice(ROW_PAIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,17 @@ class Slice(NamedTuple):
     block: SliceBlock
     status: NDArray[np.uint8]  # [pair, row]
 
+    def has_current(self, pairs: int | slice) -> bool:
+        """Whether somebody may act on at least one option's number of these pairs.
 
+        What is true of every option, as the venue's condition is, is true of what is made of them together.
+        """
+        return bool(self.status[pairs].min(initial=Status.INVALID) <= Status.DEGRADED)
+
+
+OfExpiry = Callable[[Snapshot, Slice, Instant], float]
 OPTIONS: dict[str, Callable[[Slice, Instant], Floats]] = {}
-EXPIRIES: dict[str, Callable[[Snapshot, SliceBlock, Instant], float]] = {}
+EXPIRIES: dict[str, OfExpiry] = {}
 UNDERLYINGS: dict[str, Callable[[Snapshot, Instant], float]] = {}
 
 
@@ -79,34 +88,39 @@ def _quote_age(piece: Slice, now: Instant) -> Floats:
     return np.where(mono == NO_TIME, np.nan, (now.mono_ns - mono) / 1e9)
 
 
-def _smile_point(name: str) -> Callable[[Snapshot, SliceBlock, Instant], float]:
+def _smile_point(name: str) -> OfExpiry:
     """ATM volatility, 25-delta risk reversal or butterfly of the published smile while it is current."""
 
-    def value(snapshot: Snapshot, block: SliceBlock, now: Instant) -> float:
-        fit = snapshot.of(block.definition.underlying, block.key.venue).smiles.get(block.key.expiry_ns)
-        if fit is None or now.mono_ns > block.model_valid_until_ns:
+    def value(snapshot: Snapshot, piece: Slice, now: Instant) -> float:
+        key = piece.block.key
+        fit = snapshot.of(piece.block.definition.underlying, key.venue).smiles.get(key.expiry_ns)
+        if fit is None or not piece.has_current(ROW_PAIR):
             return np.nan
         return float(getattr(smile_points(fit), name))
 
     return value
 
 
-def _forward(snapshot: Snapshot, block: SliceBlock, now: Instant) -> float:
-    return block.forward.value if status_of(block.forward, now)[0] <= Status.DEGRADED else np.nan
+def _forward(snapshot: Snapshot, piece: Slice, now: Instant) -> float:
+    forward = piece.block.forward
+    return forward.value if status_of(forward, now)[0] <= Status.DEGRADED else np.nan
 
 
-def _forward_age(snapshot: Snapshot, block: SliceBlock, now: Instant) -> float:
-    return _seconds(block.forward.age_ns(now))
+def _forward_age(snapshot: Snapshot, piece: Slice, now: Instant) -> float:
+    return _seconds(piece.block.forward.age_ns(now))
 
 
-def _fit_age(snapshot: Snapshot, block: SliceBlock, now: Instant) -> float:
-    return np.nan if block.fitted is None else (now.mono_ns - block.fitted.mono_ns) / 1e9
+def _fit_age(snapshot: Snapshot, piece: Slice, now: Instant) -> float:
+    fitted = piece.block.fitted
+    return np.nan if fitted is None else (now.mono_ns - fitted.mono_ns) / 1e9
 
 
-def _parity_gap(snapshot: Snapshot, block: SliceBlock, now: Instant) -> float:
-    """The venue's forward less what put-call parity says, relative."""
-    parity = block.forward.parity
-    return np.nan if parity is None else parity.gap / parity.value
+def _parity_gap(snapshot: Snapshot, piece: Slice, now: Instant) -> float:
+    """The venue's forward less what put-call parity of the quotes says, relative, while both are current."""
+    parity = piece.block.forward.parity
+    if parity is None or not piece.has_current(QUOTE_PAIRS):
+        return np.nan
+    return parity.gap / parity.value if status_of(piece.block.forward, now)[0] <= Status.DEGRADED else np.nan
 
 
 def _index(snapshot: Snapshot, now: Instant) -> float:
@@ -169,7 +183,7 @@ class Readings:
         """The value of an expiry."""
         key = id(block), metric
         if key not in self._points:
-            self._points[key] = EXPIRIES[metric](self.snapshot, block, self.now)
+            self._points[key] = EXPIRIES[metric](self.snapshot, self.slice(block), self.now)
         return self._points[key]
 
     def underlying(self, venue: str, name: str, metric: str) -> float:

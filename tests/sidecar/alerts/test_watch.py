@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from pricer.adapters.events import VenueState
 from pricer.clock import Instant, ManualClock
 from pricer.conventions import Reason, Status
 from pricer.sidecar.alerts import watch as watching
@@ -15,6 +18,7 @@ from pricer.sidecar.alerts.metrics import expiry_name
 from pricer.sidecar.alerts.watch import Change, Watch
 from pricer.snapshot import FIELD_INDEX
 from tests.handmade import FORWARD_MAX_AGE, SECOND
+from tests.sidecar.fitted import Fitted
 from tests.sidecar.snapshots import Market
 
 START = Instant(1_795_000_000 * SECOND, 1000 * SECOND)
@@ -132,6 +136,35 @@ def test_what_is_invalid_neither_raises_nor_clears() -> None:
     status[:, AT_MONEY], reasons[:, AT_MONEY] = Status.INVALID, Reason.NO_QUOTE
     desk.market.blocks[0] = replace(block, status=status, reasons=reasons)
     assert desk.look() == []
+
+
+@pytest.mark.parametrize("state", ["locked", "maintenance"])
+def test_a_smile_that_the_venues_condition_makes_stale_decides_nothing(state: Literal["locked", "maintenance"]) -> None:
+    fitted = Fitted()
+    rules = ("atm_iv > 1%", "abs(rr25) >= 0", "abs(bf25) >= 0", "abs(parity_gap) >= 0")
+
+    def raised() -> dict[str, int]:
+        """By a watch that begins now."""
+        watch = Watch([parse(rule, rule) for rule in rules])
+        watch.look(fitted.publish(), fitted.clock.now())
+        return dict(Counter(active.rule.name for active in watch.active))
+
+    assert raised() == dict.fromkeys(rules, 3)
+    fitted.tell(VenueState(venue="deribit", received=fitted.clock.now(), state=state))
+    fitted.move(100_600.0)
+    [block, *_] = fitted.publish().blocks
+    assert fitted.clock.now().mono_ns < block.model_valid_until_ns
+    assert raised() == {}
+
+
+def test_a_parity_gap_needs_a_forward_that_is_not_stale() -> None:
+    desk = Desk("abs(parity_gap) >= 0")
+    assert len(desk.look()) == 3
+    [first, *_] = desk.market.blocks
+    stale = replace(first.forward, status=Status.STALE, reasons=Reason.UNDERLYING_STALE)
+    desk.market.blocks[0] = replace(first, forward=stale)
+    desk.watch.look(desk.market.snapshot(), desk.clock.now())
+    assert [active.is_current for active in desk.watch.active] == [False, True, True]
 
 
 def test_X06_more_subjects_than_there_is_room_for_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
