@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pricer.clock import Instant
 from pricer.sidecar.alerts.language import Comparison, Rule, Scope
-from pricer.sidecar.alerts.metrics import METRICS, OPTIONS, Readings, expiry_name
+from pricer.sidecar.alerts.metrics import METRICS, Readings, expiry_name
 from pricer.snapshot import SliceBlock, Snapshot
 
 # Subjects that are beyond a limit, over all rules; further ones are counted and wait until there is room.
@@ -211,12 +211,21 @@ def _options(rule: Rule, block: SliceBlock, readings: Readings) -> Values:
     if scope.cp:
         wanted &= block.definition.cp == scope.cp
     if scope.deltas is not None:
-        delta = np.abs(OPTIONS["delta"](readings.slice(block), readings.now))
-        wanted &= (delta >= scope.deltas[0]) & (delta <= scope.deltas[1])
+        delta = _deltas(rule, block, readings)
+        unknown = np.isnan(delta)
+        wanted &= unknown | ((delta >= scope.deltas[0]) & (delta <= scope.deltas[1]))
+        # Nobody can say whether it is still meant: it decides nothing, and is not gone.
+        values = np.where(unknown, np.nan, values)
     if wanted.all():
         return Values(names, values)
     rows_wanted = np.flatnonzero(wanted)
     return Values([names[row] for row in rows_wanted], values[rows_wanted])
+
+
+def _deltas(rule: Rule, block: SliceBlock, readings: Readings) -> NDArray[np.float64]:
+    """Absolute ones; for ages the last known, since what makes a quote old makes its delta STALE before."""
+    last_known = METRICS[rule.metric].is_age
+    return np.abs(block.column("delta") if last_known else readings.options(block, "delta"))
 
 
 def _in_scope(snapshot: Snapshot, scope: Scope) -> list[SliceBlock]:

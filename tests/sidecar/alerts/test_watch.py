@@ -90,6 +90,35 @@ def test_a_stale_number_decides_nothing_and_staleness_is_a_metric() -> None:
     assert {active.subject for active in desk.watch.active} == {desk.name, expiry, "BTC at deribit"}
 
 
+def test_an_option_whose_delta_is_stale_stays_in_its_rules_scope() -> None:
+    desk = Desk("iv > 5 in delta 0.1..0.9", "iv > 5 for 10s in delta 0.1..0.9")
+    desk.set(iv=6.0)
+    assert desk.look() == [(desk.name, "raised")]
+    assert desk.look(FORWARD_MAX_AGE / SECOND + 2.0, confirm=False) == []
+    assert [active.is_current for active in desk.watch.active] == [False]
+    assert desk.look(1) == desk.look(9) == [], "what was only beyond its limit has begun again"
+    assert [active.is_current for active in desk.watch.active] == [True]
+    assert desk.look(1) == [(desk.name, "raised")]
+    desk.set(delta=0.95)
+    assert desk.look(1) == [(desk.name, "gone")] * 2
+
+
+def test_the_age_of_a_quote_is_watched_within_the_last_known_deltas() -> None:
+    desk = Desk("quote_age > 30s in delta 0.3..0.7", "quote_age > 30s")
+    assert desk.look() == desk.look(29, confirm=False) == []
+    subjects = [name for name, _ in desk.look(2, confirm=False)]
+    every = {name for block in desk.market.blocks for name in block.definition.names}
+    deltas = {
+        name: abs(block.column("delta")[row])
+        for block in desk.market.blocks
+        for name, row in block.definition.rows.items()
+    }
+    near = [name for name, delta in deltas.items() if 0.3 <= delta <= 0.7]
+    assert 0 < len(near) < len(every)
+    assert subjects[: len(near)] == near
+    assert set(subjects[len(near) :]) == every
+
+
 def test_an_option_that_is_gone_ends_its_alert() -> None:
     desk = Desk("iv > 5")
     desk.set(iv=6.0)
