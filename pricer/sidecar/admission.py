@@ -3,7 +3,8 @@
 A connection begins as HTTP, of which there may be `max_http_connections`, each for a short time without a request. Its
 WebSocket handshake makes it a client, of which there may be `max_clients`; where tokens are asked for and the handshake
 shows none, it is one of `MOST_UNKNOWN` until its first message has. Of each kind an address may have
-`max_clients_per_address`; a unix socket has no address, and there only the totals count.
+`max_clients_per_address`, of the last `MOST_UNKNOWN_OF_ONE`, so that nobody alone keeps all others from showing theirs;
+a unix socket has no address, and there only the totals count.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pricer.config import ServerSection
 
 # WebSockets that have not shown a token yet; they cost nothing but themselves.
-MOST_UNKNOWN = 64
+MOST_UNKNOWN, MOST_UNKNOWN_OF_ONE = 64, 8
 # Why connections were refused or cut, for the metrics.
 TOTAL, ADDRESS, TIMEOUT, TOO_LARGE, MALFORMED, UNREAD = (
     "total",
@@ -75,7 +76,7 @@ class Admission:
         one = settings.max_clients_per_address
         self.http.limit(max(int(settings.max_http_connections * share), 1), one)
         self.clients.limit(max(int(settings.max_clients * share), 1), one)
-        self.unknown.limit(MOST_UNKNOWN, one)
+        self.unknown.limit(MOST_UNKNOWN, min(one, MOST_UNKNOWN_OF_ONE))
 
     def websockets(self, shows_token: bool) -> Places:
         """The places for a handshake."""

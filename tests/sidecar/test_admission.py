@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricer.sidecar.admission import ADDRESS, TOTAL, Places
+from pricer.config import ServerSection
+from pricer.sidecar.admission import ADDRESS, MOST_UNKNOWN, MOST_UNKNOWN_OF_ONE, TOTAL, Admission, Places
 
 
 def test_V03_an_address_cannot_take_every_place() -> None:
@@ -14,6 +17,32 @@ def test_V03_an_address_cannot_take_every_place() -> None:
     assert [places.take("b") for _ in range(3)] == ["", "", TOTAL]
     places.give_back("a")
     assert places.take("a") == ""
+
+
+def asking(**settings: Any) -> Admission:
+    """Of a sidecar that asks for tokens."""
+    admission = Admission(ServerSection(**settings))
+    admission.asks = lambda: True
+    return admission
+
+
+def taken(admission: Admission, *addresses: str) -> int:
+    """How many of the handshakes without a token had a place."""
+    places = admission.websockets(shows_token=False)
+    return sum(not places.take(admission.address_of((address, 1))) for address in addresses)
+
+
+def test_V03_one_address_leaves_others_room_to_show_their_token() -> None:
+    admission = asking()
+    assert taken(admission, *["192.0.2.1"] * 200) == MOST_UNKNOWN_OF_ONE
+    assert taken(admission, "192.0.2.2") == 1
+    assert taken(asking(max_clients_per_address=2), *["192.0.2.1"] * 200) == 2
+    admission.reconfigure(ServerSection(max_clients_per_address=1))
+    assert taken(admission, *["192.0.2.3"] * 2) == 1
+
+
+def test_V03_behind_a_proxy_all_who_show_no_token_share_their_places() -> None:
+    assert taken(asking(behind_proxy=True), *["192.0.2.1"] * 200) == MOST_UNKNOWN
 
 
 def test_a_unix_socket_has_no_address_to_count() -> None:
