@@ -41,7 +41,7 @@ RELOADABLE = frozenset(
 
 
 class ServerSection(Section):
-    """The sidecar: its address, and the bounds of everything that a client can make it hold."""
+    """The sidecar: its address, and the bounds of all that a client can make it hold; of IPv6 a /64 is one address."""
 
     behind_proxy: bool = Field(False, description="A proxy in front does TLS and authentication; allows any `host`.")
     tokens_file: str | None = Field(None, min_length=1, description="Who may talk to the sidecar: `volstream token`.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from pricer.addresses import network_of
 from pricer.config import ServerSection
 
 # WebSockets that have not shown a token yet; they cost nothing but themselves.
@@ -84,4 +85,4 @@ class Admission:
 
     def address_of(self, client: tuple[str, int] | None) -> str:
         """Whom a connection counts for: nobody behind a proxy, which is the address of all."""
-        return "" if client is None or self.settings.behind_proxy else client[0]
+        return "" if client is None or self.settings.behind_proxy else network_of(client[0])

@@ -14,7 +14,6 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
 import tomllib
@@ -25,6 +24,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from pricer.addresses import network_of
 from pricer.clock import NS_PER_SECOND, Clock
 from pricer.config import ServerSection
 from pricer.errors import ConfigError
@@ -207,8 +207,8 @@ def _instant(where: str, value: Any) -> int | None:
 class Attempts:
     """How often an address may present what is no valid token: a bucket for each, `per_minute` deep.
 
-    Whoever has used it up is refused whatever he presents, or the right guess would still come through. Addresses of
-    IPv6 count by their /64: one subscriber has all of it.
+    Whoever has used it up is refused whatever he presents, or the right guess would still come through. What counts as
+    one address is `pricer.addresses.network_of`.
     """
 
     MOST = 4096
@@ -223,7 +223,7 @@ class Attempts:
 
     def failed(self, address: str) -> None:
         """One more."""
-        address = _network(address)
+        address = network_of(address)
         left, now_ns = self._now(address)
         if len(self._left) >= self.MOST and address not in self._left:
             self._left.popitem(last=False)  # who was wrong longest ago
@@ -232,7 +232,7 @@ class Attempts:
 
     def wait_s(self, address: str) -> float:
         """Seconds until the address may try again; 0 where it may now."""
-        left, _ = self._now(_network(address))
+        left, _ = self._now(network_of(address))
         return 0.0 if left >= 1.0 else (1.0 - left) * 60.0 / self.per_minute
 
     def _now(self, address: str) -> tuple[float, int]:
@@ -240,13 +240,3 @@ class Attempts:
         left, at_ns = self._left.get(address, (float(self.per_minute), now_ns))
         grown = (now_ns - at_ns) / NS_PER_SECOND * self.per_minute / 60.0
         return min(left + grown, float(self.per_minute)), now_ns
-
-
-def _network(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if parsed.version == 6 and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

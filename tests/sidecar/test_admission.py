@@ -45,6 +45,17 @@ def test_V03_behind_a_proxy_all_who_show_no_token_share_their_places() -> None:
     assert taken(asking(behind_proxy=True), *["192.0.2.1"] * 200) == MOST_UNKNOWN
 
 
+def test_V03_an_address_of_ipv6_is_its_whole_network() -> None:
+    admission = Admission(ServerSection(max_clients_per_address=20))
+    for places in (admission.http, admission.clients):
+        inside = [admission.address_of((f"2001:db8::{number:x}", 1)) for number in range(21)]
+        assert [places.take(address) for address in inside] == [""] * 20 + [ADDRESS]
+        assert places.take(admission.address_of(("2001:db8:0:1::1", 1))) == ""
+        for address in inside[:20]:
+            places.give_back(address)
+        assert places.count == 1
+
+
 def test_a_unix_socket_has_no_address_to_count() -> None:
     places = Places(5, 1)
     assert [places.take("") for _ in range(6)] == ["", "", "", "", "", TOTAL]

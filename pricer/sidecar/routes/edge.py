@@ -12,6 +12,7 @@ from collections import OrderedDict
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pricer.addresses import network_of
 from pricer.clock import Clock
 from pricer.sidecar.peer import peer_address
 from pricer.sidecar.routes.errors import Refusal, problem
@@ -44,7 +45,7 @@ class Budgets:
 
     def address_of(self, scope: Scope) -> str:
         """Whose bucket pays."""
-        return peer_address(scope, behind_proxy=self._behind_proxy)
+        return network_of(peer_address(scope, behind_proxy=self._behind_proxy))
 
     def take(self, address: str, cost: float) -> None:
         """Pay for a request; `Refusal` 429 with Retry-After where the address has too little left."""

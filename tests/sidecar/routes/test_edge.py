@@ -14,8 +14,9 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from pricer.clock import SystemClock
-from pricer.sidecar.routes.errors import CODES
+from pricer.clock import Instant, ManualClock, SystemClock
+from pricer.sidecar.routes.edge import Budgets
+from pricer.sidecar.routes.errors import CODES, Refusal
 from tests.scene import SECOND
 from tests.sidecar.fitted import MONTH, Fitted
 from tests.sidecar.serving import running, stream_of
@@ -194,3 +195,21 @@ async def test_Z08_scenarios_in_a_loop_leave_others_their_turn() -> None:
     # Generous: machines are busy. benchmarks.http has the figure.
     assert waits[len(waits) // 2] < 0.1
     assert fitted.clock.now().mono_ns > SECOND
+
+
+@pytest.mark.parametrize("behind_proxy", [False, True])
+def test_V14_all_addresses_of_a_network_of_ipv6_pay_from_one_bucket(behind_proxy: bool) -> None:
+    clock = ManualClock(Instant(0, 0))
+    budgets = Budgets(10.0, clock, behind_proxy=behind_proxy)
+
+    def ask(address: str) -> None:
+        forwarded = [(b"x-forwarded-for", address.encode())] if behind_proxy else []
+        peer = ("192.0.2.1" if behind_proxy else address, 50_000)
+        budgets.take(budgets.address_of({"type": "http", "client": peer, "headers": forwarded}), 1.0)
+
+    for number in range(20):
+        ask(f"2001:db8::{number:x}")
+    with pytest.raises(Refusal):
+        ask("2001:db8::ffff")
+    ask("2001:db8:0:1::1")
+    assert len(budgets) == 2
