@@ -211,6 +211,64 @@ def test_new_options_begin_with_a_snapshot() -> None:
     assert len(messages[0]["columns"]["name"]) == 64
 
 
+def redefined(bench: Bench, expiry: int = 0, **changes: object) -> None:
+    """The venue has changed an expiry's options under the names that they had."""
+    block = bench.market.blocks[expiry]
+    bench.market.blocks[expiry] = replace(block, definition=replace(block.definition, **changes))
+
+
+@pytest.mark.parametrize("name", ["strike", "cp", "tick_size", "min_amount", "contract_size"])
+def test_N06_N07_other_contracts_of_the_same_names_begin_with_a_snapshot(name: str) -> None:
+    bench = Bench()
+    client = bench.join()
+    known = bench.say(client)[0]["columns"][name]
+    changed = getattr(bench.market.definitions[0], name).copy()
+    changed[3] = -changed[3]
+    redefined(bench, **{name: changed})
+    bench.tick()
+    (message,) = bench.read(client)
+    assert seqs([message]) == [("snapshot", 2)]
+    assert [row for row, value in enumerate(message["columns"][name]) if value != known[row]] == [3]
+    bench.tick()
+    assert seqs(bench.read(client)) == [("delta", 3)]
+
+
+@pytest.mark.parametrize("changes", [{"settlement_currency": "USDC"}, {"quote_currency": "USDC"}, {"inverse": False}])
+def test_N06_N07_so_it_is_with_another_currency(changes: dict[str, object]) -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.say(client)
+    redefined(bench, **changes)
+    bench.tick()
+    assert seqs(bench.read(client)) == [("snapshot", 2)]
+
+
+def test_N06_a_list_that_was_made_anew_and_says_the_same_is_no_news() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.say(client)
+    redefined(bench, tick_size=bench.market.definitions[0].tick_size.copy())
+    bench.tick()
+    assert seqs(bench.read(client)) == [("delta", 2)]
+
+
+def test_N06_a_stream_of_some_strikes_hears_of_those_that_it_shows() -> None:
+    bench = Bench()
+    client = bench.join()
+    names = bench.say(client, SUBSCRIBE.replace("}", ',"strikes":{"count":2}}'))[0]["columns"]["name"]
+    definition = bench.market.definitions[0]
+    for shown, expected in ((False, [("delta", 2)]), (True, [("snapshot", 3)])):
+        changed = definition.tick_size.copy()
+        changed[[(name in names) is shown for name in definition.names].index(True)] *= 5.0
+        redefined(bench, tick_size=changed)
+        bench.market.quote(0, 3, bid=0.5)
+        bench.clock.advance(SECOND)
+        bench.source.publish(bench.market.snapshot())
+        bench.hub.publish()
+        assert seqs(bench.read(client)) == expected
+        definition = bench.market.blocks[0].definition
+
+
 def test_subscribing_again_replaces_the_subscription() -> None:
     bench = Bench()
     client = bench.join()
