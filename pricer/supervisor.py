@@ -71,7 +71,7 @@ class Supervisor:
     @property
     def stats(self) -> Counter[str]:
         """What has happened since the start of the running stream, and how often that was not the first."""
-        return self.stream.stats + self.counts
+        return self.stream.stats.copy() + self.counts  # the engine's thread goes on counting
 
     def subscribe(self) -> SupervisedMailbox:
         """A mailbox that outlives failures."""

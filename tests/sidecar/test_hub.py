@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,21 @@ def test_a_market_without_options_still_has_its_connections() -> None:
     bench.source.publish(replace(bench.market.snapshot(), blocks=()))
     told = bench.say(bench.join(), '{"op":"subscribe","channel":"health"}')[0]
     assert "main" in told["columns"]["name"]
+
+
+class Stalling(Counter[str]):
+    """While somebody walks through it, the watchdog's thread counts its first stall."""
+
+    def items(self) -> Any:
+        for each in super().items():
+            self["loop_stalls"] += 1
+            yield each
+
+
+def test_E04_a_stall_that_another_thread_counts_amid_a_round_ends_nothing() -> None:
+    bench = Bench()
+    bench.hub.counts = Stalling({"closed_lagging": 1, "rechecks": 2})
+    assert bench.hub.market.served.alarms == {"closed_lagging": 1}
 
 
 def test_one_encode_and_one_frame_for_all_clients() -> None:
@@ -211,10 +227,10 @@ def test_new_options_begin_with_a_snapshot() -> None:
     assert len(messages[0]["columns"]["name"]) == 64
 
 
-def redefined(bench: Bench, expiry: int = 0, **changes: object) -> None:
+def redefined(bench: Bench, **changes: Any) -> None:
     """The venue has changed an expiry's options under the names that they had."""
-    block = bench.market.blocks[expiry]
-    bench.market.blocks[expiry] = replace(block, definition=replace(block.definition, **changes))
+    block = bench.market.blocks[0]
+    bench.market.blocks[0] = replace(block, definition=replace(block.definition, **changes))
 
 
 @pytest.mark.parametrize("name", ["strike", "cp", "tick_size", "min_amount", "contract_size"])
@@ -234,7 +250,7 @@ def test_N06_N07_other_contracts_of_the_same_names_begin_with_a_snapshot(name: s
 
 
 @pytest.mark.parametrize("changes", [{"settlement_currency": "USDC"}, {"quote_currency": "USDC"}, {"inverse": False}])
-def test_N06_N07_so_it_is_with_another_currency(changes: dict[str, object]) -> None:
+def test_N06_N07_so_it_is_with_another_currency(changes: dict[str, Any]) -> None:
     bench = Bench()
     client = bench.join()
     bench.say(client)
