@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pricer.adapters.events import (
     AnyEvent,
@@ -47,6 +47,10 @@ class BookView:
     def age_ns(self, now: Instant) -> int | None:
         """Nanoseconds since the book was received, by the monotonic clock; None without a book."""
         return None if self.book is None else now.mono_ns - self.book.received.mono_ns
+
+    def stale(self, reason: Reason) -> BookView:
+        """The same book, no better than `STALE` and for this reason."""
+        return replace(self, status=max(self.status, Status.STALE), reasons=self.reasons | reason)
 
 
 class _Kept:

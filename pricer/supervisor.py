@@ -71,7 +71,7 @@ class Supervisor:
     @property
     def stats(self) -> Counter[str]:
         """What has happened since the start of the running stream, and how often that was not the first."""
-        return self.stream.stats + self.counts
+        return self.stream.stats.copy() + self.counts  # the engine's thread goes on counting
 
     def subscribe(self) -> SupervisedMailbox:
         """A mailbox that outlives failures."""
@@ -116,9 +116,7 @@ class Supervisor:
     def book(self, instrument: str) -> BookView:
         """The running stream's book; after a failure none is better than `STALE`, until the new stream has its own."""
         view = self.stream.book(instrument)
-        if self.stream.failure is None:
-            return view
-        return replace(view, status=max(view.status, Status.STALE), reasons=view.reasons | Reason.RESYNCING)
+        return view if self.stream.failure is None else view.stale(Reason.RESYNCING)
 
     async def after(self, failed: LiveStream) -> LiveStream | None:
         """The stream that follows one that has failed; None when the supervisor was closed."""

@@ -11,13 +11,16 @@ import httpx
 import pytest
 
 from pricer import supervisor as module
-from pricer.clock import SystemClock
+from pricer.adapters.events import BookDepth
+from pricer.clock import ManualClock, SystemClock
 from pricer.conventions import Reason, Status
 from pricer.engine import Engine
 from pricer.errors import VolstreamError
+from pricer.orderflow import OrderFlow
 from pricer.snapshot import Snapshot, VenueHealth
-from pricer.streaming import LiveStream
+from pricer.streaming import LiveStream, Publish
 from pricer.supervisor import MOST_RESTARTS, Supervisor
+from tests.handmade import NOW, SECOND
 from tests.scripted_feed import ScriptedFeed
 from tests.sidecar.serving import running
 from tests.sidecar.snapshots import Market
@@ -165,6 +168,30 @@ async def test_E08_an_error_at_the_first_opening_is_the_callers() -> None:
     with pytest.raises(VolstreamError, match="nobody there"):
         async with Supervisor(open_stream):
             pass
+
+
+def test_E08_I1_the_book_of_a_stream_whose_engine_hangs_is_stale() -> None:
+    clock = ManualClock(NOW)
+    flow = OrderFlow("deribit")
+    levels = ((0.05, 1.0),)
+    flow.apply([BookDepth(venue="deribit", received=clock.now(), instrument="A", bids=levels, asks=((0.06, 1.0),))])
+
+    def stream(publish: Publish) -> LiveStream:
+        never_opened: Any = None
+        made = LiveStream(never_opened, Engine(clock=clock), clock, publish, None, flow=flow)
+        made._readers.publish(Market(clock).snapshot())
+        return made
+
+    live, slow = stream("when_drained"), stream(1000)
+    for seconds, expected in (
+        (2.0, (Status.OK, Status.OK)),
+        (0.5, (Status.STALE, Status.OK)),
+        (1.0, 2 * (Status.STALE,)),
+    ):
+        clock.advance(round(seconds * SECOND))
+        assert (live.book("A").status, slow.book("A").status) == expected
+    assert live.book("A").reasons == Reason.QUOTE_STALE
+    assert live.book("A").book is not None
 
 
 def test_E08_I8_what_is_left_of_a_failed_engine_says_so_of_its_connections_too() -> None:

@@ -29,7 +29,7 @@ from pricer.sidecar.moment import status_of
 from pricer.sidecar.rounding import round_significant
 from pricer.sidecar.slices import statuses_at
 from pricer.sidecar.smile_points import NO_POINTS, SmilePoints, points_of
-from pricer.snapshot import FIELD_INDEX, ROW_PAIR, STATUS_PAIRS, SliceBlock, Snapshot
+from pricer.snapshot import FIELD_INDEX, ROW_PAIR, STATUS_PAIRS, SliceBlock, SliceDefinition, Snapshot
 
 Floats = NDArray[np.floating[Any]]
 Slots = NDArray[np.int64]
@@ -131,11 +131,9 @@ class Table:
 
 @dataclass(slots=True)
 class Track:
-    """One expiry: its own figures, those of its options, and the options' names in the order of the rows."""
+    """One expiry: its own figures, and those of its options in the rows of the definition."""
 
-    underlying: str
-    names: tuple[str, ...]
-    rows: dict[str, int]
+    definition: SliceDefinition
     expiry: Table
     options: Table
 
@@ -165,7 +163,7 @@ class History:
 
     def __len__(self) -> int:
         """How many options are recorded."""
-        return sum(len(track.names) for track in self._tracks.values())
+        return sum(len(track.definition) for track in self._tracks.values())
 
     # ---- filling
 
@@ -195,12 +193,16 @@ class History:
             del self._tracks[gone]
         for block in blocks:
             track = self._tracks.get(block.key)
-            if track is None or track.names != block.definition.names:
+            if track is None or track.definition is not block.definition:
                 self._list(block, track)
 
     def _list(self, block: SliceBlock, old: Track | None) -> None:
         definition = block.definition
         if old is not None:
+            kept = _same_contracts(definition, old.definition)
+            if len(kept) == len(definition) and definition.names == old.definition.names:
+                old.definition = definition
+                return
             del self._tracks[block.key]
         if self.nbytes + self._cost(len(definition)) > self.limits.max_bytes:
             self.counts["refused_expiries"] += block.key not in self._refused
@@ -210,10 +212,8 @@ class History:
         expiry = Table(len(EXPIRY_FIELDS), len(EXPIRY_STATUSES), self.expiry_ring, 1, np.float64)
         if old is not None:
             expiry = old.expiry
-            kept = [name for name in definition.names if name in old.rows]
-            options.adopt(old.options, [definition.rows[name] for name in kept], [old.rows[name] for name in kept])
-        rows = dict(definition.rows)
-        self._tracks[block.key] = Track(definition.underlying, definition.names, rows, expiry, options)
+            options.adopt(old.options, [mine for mine, _ in kept], [theirs for _, theirs in kept])
+        self._tracks[block.key] = Track(definition, expiry, options)
 
     def _cost(self, options: int) -> int:
         """Bytes of one more expiry with so many options."""
@@ -264,7 +264,7 @@ class History:
     ) -> Columns | None:
         """`time_ns` and OPTION_FIELDS with their statuses, in time; None where no such option is recorded."""
         for _, track in self._of(venue, underlying):
-            row = track.rows.get(name)
+            row = track.definition.rows.get(name)
             if row is not None:
                 slots = _known(track.options, self.option_ring.slots(since_ns), row)
                 columns = _columns(track.options, slots, row, OPTION_FIELDS, OPTION_STATUSES, digits)
@@ -273,8 +273,18 @@ class History:
 
     def _of(self, venue: str, underlying: str) -> Iterator[tuple[SliceKey, Track]]:
         for key, track in self._tracks.items():
-            if key.venue == venue and track.underlying == underlying:
+            if key.venue == venue and track.definition.underlying == underlying:
                 yield key, track
+
+
+def _same_contracts(mine: SliceDefinition, theirs: SliceDefinition) -> list[tuple[int, int]]:
+    """Where both have the same contract: a name alone is not enough, as a venue may use it again for another one."""
+    rows = [(row, theirs.rows[name]) for row, name in enumerate(mine.names) if name in theirs.rows]
+    return [
+        (row, other)
+        for row, other in rows
+        if all(getattr(mine, name)[row] == getattr(theirs, name)[other] for name in ("strike", "cp", "contract_size"))
+    ]
 
 
 def _write_expiry(table: Table, slot: int, block: SliceBlock, status: NDArray[np.uint8], now: Instant) -> None:

@@ -99,7 +99,8 @@ class Hub:
     @property
     def market(self) -> Market:
         """What the channels read."""
-        alarms = {name: count for name, count in self.counts.items() if name.startswith(("closed_", "refused_"))}
+        counts = dict(self.counts)  # at once: the watchdog counts on a thread of its own
+        alarms = {name: count for name, count in counts.items() if name.startswith(("closed_", "refused_"))}
         active: tuple[Active, ...] = ()
         if self.alerts is not None:
             active = self.alerts.active

@@ -34,6 +34,9 @@ from pricer.snapshot import (
 
 # What a row is; only snapshots carry it.
 IDENTITY = ("name", "expiry_ns", "strike", "cp", "tick_size", "min_amount", "contract_size", "settlement_currency")
+# What of a definition snapshots tell and deltas do not.
+_OF_ALL_ROWS = ("key", "inverse", "settlement_currency", "quote_currency")
+_OF_EACH_ROW = ("strike", "cp", "tick_size", "min_amount", "contract_size")
 # When a row's quote was so, when we knew, when its channel last proved to live, and when it must no longer be used.
 INSTANTS = ("quote_exchange_ns", "quote_received_ns", "quote_mono_ns", "quote_valid_until_ns")
 # Only in HTTP answers, which are one moment. In a stream a row's age grows without a message: take the instants.
@@ -121,7 +124,7 @@ class Picture:
         return [status_of(value, self.now)[0] for value in values]
 
     def has_rows_of(self, other: Picture) -> bool:
-        """The same options in the same order, so that a delta can tell the difference."""
+        """The same contracts in the same order, so that a delta can tell the difference."""
         return len(self.slices) == len(other.slices) and all(map(_same_rows, self.slices, other.slices))
 
     @property
@@ -144,7 +147,15 @@ def _same_rows(mine: Slice, theirs: Slice) -> bool:
     one, other = mine.block.definition, theirs.block.definition
     if one is other:
         return mine.rows == theirs.rows
-    return (one.key, mine.names) == (other.key, theirs.names)
+    # A venue may change a contract under its name, or use the name again: no delta could say so.
+    return (
+        mine.names == theirs.names
+        and all(getattr(one, name) == getattr(other, name) for name in _OF_ALL_ROWS)
+        and all(
+            np.array_equal(getattr(one, name)[mine.rows], getattr(other, name)[theirs.rows], equal_nan=True)
+            for name in _OF_EACH_ROW
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

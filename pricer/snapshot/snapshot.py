@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pricer.adapters.events import DeliveryPrice
-from pricer.clock import Clock, Instant
+from pricer.clock import NS_PER_SECOND, Clock, Instant
 from pricer.conventions import NO_REASON, RAW_GREEKS, GreekConvention, Reason, ttm_years
 from pricer.errors import UnknownInstrument
 from pricer.snapshot.block import SliceBlock
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
     from pricer.surfaces.slices import SurfaceSlice
     from pricer.surfaces.surface import VolSurface
+
+
+# An engine publishes silence too, four times a second: one that has published nothing for so long stands.
+SILENT_NS = 2 * NS_PER_SECOND
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,13 @@ class Snapshot:
     def computed_ns(self) -> int:
         """When the numbers were computed, UTC."""
         return self.computed.wall_ns
+
+    def is_silent(self, now: Instant, pace_ns: int = 0) -> bool:
+        """The last word of an engine that stands; `pace_ns` is how long it waits after each by choice.
+
+        What it kept beside its snapshots, as books and trades, is no more to be relied on either.
+        """
+        return now.mono_ns - self.computed.mono_ns > SILENT_NS + pace_ns
 
     @cached_property
     def _rows(self) -> dict[str, tuple[SliceBlock, int]]:

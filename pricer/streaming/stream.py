@@ -117,11 +117,14 @@ class LiveStream:
         return self._engine
 
     def book(self, instrument: str) -> BookView:
-        """The order book of an instrument with its status, as it may be used now.
+        """The order book of an instrument with its status, as it may be used now: `STALE` where the engine stands.
 
         From any thread. `ConfigError` where neither books nor trades were asked for.
         """
-        return self._order_flow().book(instrument, self._clock.now())
+        now, latest = self._clock.now(), self.latest
+        view = self._order_flow().book(instrument, now)
+        pace_ns = self._publish * 1_000_000 if isinstance(self._publish, int) else 0
+        return view if latest is None or not latest.is_silent(now, pace_ns) else view.stale(Reason.QUOTE_STALE)
 
     def microstructure(self, instrument: str, *, points: float = 1.0) -> MicroState:
         """What an instrument's book and trades say: imbalance, microprice, order flow, how fast depth comes back.

@@ -198,6 +198,24 @@ def test_expiries_that_vanish_are_dropped_and_strikes_that_are_listed_join(marke
     assert history.nbytes == 0
 
 
+def test_N06_N07_history_joins_samples_of_the_same_contract_only(market: Market, clock: ManualClock) -> None:
+    history = History()
+    run(history, market, clock, 11)
+    before = [option_of(history, market, row) for row in range(6)]
+    definition = market.definitions[0]
+    strike, cp, contract_size = definition.strike.copy(), definition.cp.copy(), definition.contract_size.copy()
+    strike[2], cp[3], contract_size[4] = strike[2] + 500.0, -cp[3], 10.0
+    same: dict[str, Any] = {"tick_size": 5.0 * definition.tick_size, "min_amount": 10.0 * definition.min_amount}
+    others: dict[str, Any] = {"strike": strike, "cp": cp, "contract_size": contract_size}
+    for changes in (same, others):
+        block = market.blocks[0]
+        market.blocks[0] = replace(block, definition=replace(block.definition, **changes))
+        run(history, market, clock, 10)
+    after = [option_of(history, market, row) for row in range(6)]
+    sizes = [(old["iv"].size, new["iv"].size) for old, new in zip(before, after, strict=True) if old and new]
+    assert sizes == [(2, 4), (2, 4), (2, 1), (2, 1), (2, 1), (2, 4)]
+
+
 def thousand(clock: ManualClock) -> Snapshot:
     """1,014 options of 13 expiries, each with a smile."""
     market = Market(clock, expiries=13, strikes=39)

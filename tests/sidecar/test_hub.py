@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,21 @@ def test_a_market_without_options_still_has_its_connections() -> None:
     bench.source.publish(replace(bench.market.snapshot(), blocks=()))
     told = bench.say(bench.join(), '{"op":"subscribe","channel":"health"}')[0]
     assert "main" in told["columns"]["name"]
+
+
+class Stalling(Counter[str]):
+    """While somebody walks through it, the watchdog's thread counts its first stall."""
+
+    def items(self) -> Any:
+        for each in super().items():
+            self["loop_stalls"] += 1
+            yield each
+
+
+def test_E04_a_stall_that_another_thread_counts_amid_a_round_ends_nothing() -> None:
+    bench = Bench()
+    bench.hub.counts = Stalling({"closed_lagging": 1, "rechecks": 2})
+    assert bench.hub.market.served.alarms == {"closed_lagging": 1}
 
 
 def test_one_encode_and_one_frame_for_all_clients() -> None:
@@ -209,6 +225,64 @@ def test_new_options_begin_with_a_snapshot() -> None:
     messages = bench.read(client)
     assert seqs(messages) == [("snapshot", 2)]
     assert len(messages[0]["columns"]["name"]) == 64
+
+
+def redefined(bench: Bench, **changes: Any) -> None:
+    """The venue has changed an expiry's options under the names that they had."""
+    block = bench.market.blocks[0]
+    bench.market.blocks[0] = replace(block, definition=replace(block.definition, **changes))
+
+
+@pytest.mark.parametrize("name", ["strike", "cp", "tick_size", "min_amount", "contract_size"])
+def test_N06_N07_other_contracts_of_the_same_names_begin_with_a_snapshot(name: str) -> None:
+    bench = Bench()
+    client = bench.join()
+    known = bench.say(client)[0]["columns"][name]
+    changed = getattr(bench.market.definitions[0], name).copy()
+    changed[3] = -changed[3]
+    redefined(bench, **{name: changed})
+    bench.tick()
+    (message,) = bench.read(client)
+    assert seqs([message]) == [("snapshot", 2)]
+    assert [row for row, value in enumerate(message["columns"][name]) if value != known[row]] == [3]
+    bench.tick()
+    assert seqs(bench.read(client)) == [("delta", 3)]
+
+
+@pytest.mark.parametrize("changes", [{"settlement_currency": "USDC"}, {"quote_currency": "USDC"}, {"inverse": False}])
+def test_N06_N07_so_it_is_with_another_currency(changes: dict[str, Any]) -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.say(client)
+    redefined(bench, **changes)
+    bench.tick()
+    assert seqs(bench.read(client)) == [("snapshot", 2)]
+
+
+def test_N06_a_list_that_was_made_anew_and_says_the_same_is_no_news() -> None:
+    bench = Bench()
+    client = bench.join()
+    bench.say(client)
+    redefined(bench, tick_size=bench.market.definitions[0].tick_size.copy())
+    bench.tick()
+    assert seqs(bench.read(client)) == [("delta", 2)]
+
+
+def test_N06_a_stream_of_some_strikes_hears_of_those_that_it_shows() -> None:
+    bench = Bench()
+    client = bench.join()
+    names = bench.say(client, SUBSCRIBE.replace("}", ',"strikes":{"count":2}}'))[0]["columns"]["name"]
+    definition = bench.market.definitions[0]
+    for shown, expected in ((False, [("delta", 2)]), (True, [("snapshot", 3)])):
+        changed = definition.tick_size.copy()
+        changed[[(name in names) is shown for name in definition.names].index(True)] *= 5.0
+        redefined(bench, tick_size=changed)
+        bench.market.quote(0, 3, bid=0.5)
+        bench.clock.advance(SECOND)
+        bench.source.publish(bench.market.snapshot())
+        bench.hub.publish()
+        assert seqs(bench.read(client)) == expected
+        definition = bench.market.blocks[0].definition
 
 
 def test_subscribing_again_replaces_the_subscription() -> None:

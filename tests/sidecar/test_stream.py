@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,22 @@ def test_V08_the_very_messages_that_the_others_had_are_sent_again() -> None:
     messages = bench.say(late, resume("here", 3))
     assert messages[1:] == told[2:]
     assert seqs(told) == [("delta", seq) for seq in range(2, 7)]
+
+
+def test_N07_V08_who_missed_that_a_name_was_used_again_gets_the_snapshot_that_said_so() -> None:
+    bench = Bench(session="here")
+    stays = bench.join()
+    bench.say(stays)
+    bench.tick()
+    block = bench.market.blocks[0]
+    bench.market.blocks[0] = replace(
+        block, definition=replace(block.definition, strike=block.definition.strike + 500.0)
+    )
+    bench.tick()
+    bench.tick()
+    messages = bench.say(bench.join(), resume("here", 2))
+    assert seqs(messages[1:]) == [("snapshot", 3), ("delta", 4)]
+    assert messages[1]["columns"]["strike"][0] == block.definition.strike[0] + 500.0
 
 
 def test_V08_nothing_missed_is_said_so() -> None:

@@ -72,6 +72,8 @@ class DepthChannel(Channel):
             )
         else:
             (view, micro), detail = found, ""
+            if market.snapshot.is_silent(now):
+                view, micro = view.stale(Reason.QUOTE_STALE), None
         pressure = _micro(micro, market.digits)
         head = {
             **stages(market.snapshot, now, _newest(view)),

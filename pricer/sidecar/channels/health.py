@@ -27,8 +27,6 @@ IDENTITY = ("name", "kind")
 VALUES = ("detail", "since_ns", "lag_ns", "skew_ns")
 QUANTILES = {"p50_ns": 50, "p90_ns": 90, "p99_ns": 99}
 RENEW_NS = NS_PER_SECOND
-# The engine publishes silence four times a second; a snapshot this old comes from one that stands.
-SILENT_NS = 2 * NS_PER_SECOND
 GIVEN_BACK = "book_lost.unsubscribed"
 
 
@@ -154,7 +152,7 @@ def venue_status(health: VenueHealth | None) -> tuple[Status, Reason]:
 def _engine(snapshot: Snapshot, now: Instant) -> _Unit:
     if snapshot.version == NOTHING:
         return _Unit("engine", "engine", "starting", "", NO_TIME, Status.INVALID, Reason.NO_QUOTE)
-    if now.mono_ns - snapshot.computed.mono_ns > SILENT_NS:
+    if snapshot.is_silent(now):
         detail = "no snapshot for more than two seconds"
         return _Unit("engine", "engine", "silent", detail, snapshot.computed_ns, Status.STALE, snapshot.reasons)
     return _Unit("engine", "engine", "publishing", "", NO_TIME, Status.OK, snapshot.reasons)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from pricer.adapters.events import Trade
+from pricer.clock import Instant
 from pricer.conventions import NO_REASON, NO_TIME, Reason, Status
 from pricer.errors import ConfigError
 from pricer.recent_trades import LENGTH, Tape
@@ -73,7 +74,7 @@ class TradesChannel(Channel):
     def take(self, market: Market, key: StreamKey, previous: TradesTable | None = None) -> TradesTable:
         """The tape at this moment."""
         now = market.snapshot.clock.now()
-        tape, state = _tape(market, key)
+        tape, state = _tape(market, key, now)
         if previous is not None and previous.tape[1:] == tape[1:]:
             columns = previous.columns
         else:
@@ -84,7 +85,7 @@ class TradesChannel(Channel):
         return TradesTable(now, columns, head=head, news=state, tape=tape)
 
 
-def _tape(market: Market, key: StreamKey) -> tuple[Tape, Head]:
+def _tape(market: Market, key: StreamKey, now: Instant) -> tuple[Tape, Head]:
     """The tape, and whether all trades are on it."""
     if not isinstance(market.source, TradesSource):
         return Tape(), _state(Status.INVALID, Reason.NO_QUOTE, "this source keeps no trades")
@@ -95,7 +96,10 @@ def _tape(market: Market, key: StreamKey) -> tuple[Tape, Head]:
             tape = market.source.recent_trades(underlying=key.underlying)
     except ConfigError:
         return Tape(), _state(Status.INVALID, Reason.NO_QUOTE, "trades are not streamed: see feed.trades")
-    return tape, _state(*venue_status(market.snapshot.health.get(key.venue)), "")
+    status, reasons = venue_status(market.snapshot.health.get(key.venue))
+    if market.snapshot.is_silent(now):
+        status, reasons = max(status, Status.STALE), reasons | Reason.QUOTE_STALE
+    return tape, _state(status, reasons, "")
 
 
 def _state(status: Status, reasons: Reason, detail: str) -> Head:

@@ -47,12 +47,15 @@ class Budgets:
         """Whose bucket pays."""
         return network_of(peer_address(scope, behind_proxy=self._behind_proxy))
 
-    def take(self, address: str, cost: float) -> None:
-        """Pay for a request; `Refusal` 429 with Retry-After where the address has too little left."""
+    def take(self, address: str, cost: float, paid: float = 0.0) -> None:
+        """Pay for a request; `Refusal` 429 with Retry-After where the address has too little left.
+
+        `paid` is what the same request has paid before, besides the one of every request.
+        """
         now = self._clock.now().mono_ns
         left, before = self._left.pop(address, (self.most, now))
         left = min(self.most, left + (now - before) * 1e-9 * self.per_s)
-        needs = min(cost, self.most - 1.0)
+        needs = min(cost, self.most - 1.0 - paid)
         enough = left >= needs
         self._left[address] = left - cost if enough else left, now
         if len(self._left) > MOST_ADDRESSES:

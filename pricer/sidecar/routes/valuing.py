@@ -61,6 +61,7 @@ class PositionRequest(Contract):
 Move = Annotated[float, Field(gt=-0.99, le=10.0)]
 Shift = Annotated[float, Field(ge=-5.0, le=5.0)]
 Days = Annotated[float, Field(ge=0.0, le=36_500.0)]
+POINTS = Field(min_length=1, max_length=MOST_POINTS, strict=False)
 
 
 class ScenarioRequest(Question):
@@ -69,15 +70,13 @@ class ScenarioRequest(Question):
     contracts: Annotated[
         tuple[PositionRequest, ...], Field(min_length=1, max_length=MOST_CONTRACTS, strict=False), FailFast()
     ]
-    forward_moves: Annotated[tuple[Move, ...], Field(min_length=1, max_length=MOST_POINTS, strict=False)] = Field(
+    forward_moves: Annotated[tuple[Move, ...], POINTS, FailFast()] = Field(
         (0.0,), description="Relative moves of every forward: -0.1 is a fall of a tenth."
     )
-    vol_shifts: Annotated[tuple[Shift, ...], Field(min_length=1, max_length=MOST_POINTS, strict=False)] = Field(
+    vol_shifts: Annotated[tuple[Shift, ...], POINTS, FailFast()] = Field(
         (0.0,), description="Added to every volatility: 0.01 is one point."
     )
-    days: Annotated[tuple[Days, ...], Field(min_length=1, max_length=MOST_POINTS, strict=False)] = Field(
-        (0.0,), description="Days that have passed."
-    )
+    days: Annotated[tuple[Days, ...], POINTS, FailFast()] = Field((0.0,), description="Days that have passed.")
     dynamics: Dynamics | None = Field(
         None, description="What a strike's volatility does when the forward moves; that of the Greeks by default."
     )
@@ -101,12 +100,14 @@ def valuations(hub: Hub, views: Views, budgets: Budgets) -> APIRouter:
         A listed option has its numbers of the chain; other strikes and expiries are read off the surface, and say
         `EXTRAPOLATED` outside what was quoted. `price` is in quote currency, `theo` in settlement currency.
         """
+        address = budgets.address_of(request.scope)
+        budgets.take(address, posted.cost)
         body = await posted.read(request, readers)
         view = _view(hub, views, body)
         new = len(_new_expiries(view, body.contracts))
         if new > MOST_NEW_EXPIRIES:
             raise Refusal(422, f"contracts: {new} different expiries that are not listed; at most {MOST_NEW_EXPIRIES}")
-        budgets.take(budgets.address_of(request.scope), len(body.contracts) / 100 + 4 * new)
+        budgets.take(address, len(body.contracts) / 100 + 4 * new, posted.cost)
         form = chosen(request)
         encoding = form.encoding()
 
@@ -127,6 +128,8 @@ def valuations(hub: Hub, views: Views, budgets: Budgets) -> APIRouter:
         quote currency and in settlement currency (`_settlement`), for every contract and in total; `cells` are the
         totals, and CSV and Arrow hold one row a cell and contract, or a cell with `totals_only`.
         """
+        address = budgets.address_of(request.scope)
+        budgets.take(address, posted.cost)
         body = await posted.read(request, readers)
         view = _view(hub, views, body)
         axes = Axes(body.forward_moves, body.vol_shifts, body.days)
@@ -134,7 +137,7 @@ def valuations(hub: Hub, views: Views, budgets: Budgets) -> APIRouter:
         if values > MOST_VALUES:
             raise Refusal(422, f"contracts times cells is {values}; at most {MOST_VALUES}", "too_many_values")
         dynamics = body.dynamics or view.snapshot.convention.dynamics
-        budgets.take(budgets.address_of(request.scope), costs(len(body.contracts), axes, dynamics))
+        budgets.take(address, costs(len(body.contracts), axes, dynamics), posted.cost)
         form = chosen(request)
         encoding = form.encoding()
 

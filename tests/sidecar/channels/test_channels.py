@@ -281,6 +281,28 @@ def test_trades_of_one_instrument_are_its_own(bench: Bench) -> None:
 # depth
 
 
+@pytest.mark.parametrize(("channel", "state"), [("depth", "book"), ("trades", "tape")])
+def test_E08_I1_what_an_engine_that_hangs_has_left_is_stale(bench: Bench, channel: str, state: str) -> None:
+    name = bench.names[3]
+    bench.source.trade(name)
+    bench.source.levels(name, np.random.default_rng(5))
+    snapshot = bench.market.snapshot()
+    before = bench.take(channel, None, snapshot, instrument=name)
+    assert read(before.whole())[state]["status"] == "OK"
+    bench.clock.advance(2 * SECOND)
+    still = bench.take(channel, before, snapshot, instrument=name)
+    assert still.says_the_same_as(before), "the engine says at least four times a second that it lives"
+    bench.clock.advance(SECOND // 10)
+    after = bench.take(channel, still, snapshot, instrument=name)
+    assert not after.says_the_same_as(still)
+    delta = read(after.since(still))
+    assert (delta[state]["status"], delta[state]["reasons"]) == ("STALE", ["QUOTE_STALE"])
+    assert delta["rows"] == []
+    assert set(delta.get("micro", {}).values()) <= {None}, "what the book said is no more to be relied on"
+    again = bench.take(channel, after, instrument=name)
+    assert read(again.since(after))[state]["status"] == "OK"
+
+
 def test_depth_has_twenty_levels_with_the_state_of_the_book_and_its_pressure(bench: Bench) -> None:
     bench.source.levels(bench.names[3], np.random.default_rng(5))
     message = bench.shown("depth", instrument=bench.names[3])

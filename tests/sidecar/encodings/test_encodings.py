@@ -128,6 +128,17 @@ def test_V05_deep_and_endless_payloads_are_refused(encoding: Encoding, payload: 
         encoding.decode_request(payload)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "payload"),
+    [
+        (MSGPACK, b"\x82\xa2op\xa4auth\xa2op\xa4ping"),
+        (PROTOBUF, PROTOBUF.encode_request({"op": "auth", "token": "x"}) + PROTOBUF.encode_request({"op": "ping"})),
+    ],
+)
+def test_V05_of_a_name_that_stands_twice_the_last_counts(encoding: Encoding, payload: bytes) -> None:
+    assert encoding.decode_request(payload) == {"op": "ping"}
+
+
 @BINARY
 def test_a_message_that_is_cut_anywhere_is_refused_or_shorter_but_never_wrong(encoding: Encoding) -> None:
     payload = message("depth-delta").encoded(encoding)

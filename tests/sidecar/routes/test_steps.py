@@ -10,14 +10,17 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+from fastapi.exceptions import RequestValidationError
 
 from pricer.conventions import NO_TIME
 from pricer.sidecar.encodings import JSON, MSGPACK, Writer
 from pricer.sidecar.messages import Columns, Message
 from pricer.sidecar.routes.csv import CSV
-from pricer.sidecar.routes.posted import SMALL_BYTES, Posted
+from pricer.sidecar.routes.errors import Refusal
+from pricer.sidecar.routes.posted import SMALL_BYTES, Posted, Unread
 from pricer.sidecar.routes.steps import LINES_A_STEP, PIECE_BYTES, ROWS_A_STEP, InPieces, encoded_in_steps, nested
 from pricer.sidecar.routes.tables import as_lists
+from pricer.sidecar.routes.valuing import PriceRequest, ScenarioRequest
 from pricer.sidecar.routes.worker import TURN_S, Turns
 from tests.sidecar.fitted import MONTH, Fitted
 
@@ -112,9 +115,53 @@ async def test_Z08_a_large_body_is_read_on_another_thread(monkeypatch: pytest.Mo
             assert answer.json()["detail"].startswith(f"contracts[{len(contracts) - 1}].junk: ")
     assert readers == [True, False, False, True]
     async with fitted.client(headers={"content-type": "application/json"}) as client:
-        for junk in ("[" * 2 * SMALL_BYTES, '{"contracts":[{"strike":' + "1" * 5000 + "}]}", b"\xff", "{"):
+        for junk in ("[" * 2000 + " " * SMALL_BYTES, '{"contracts":[{"strike":' + "1" * 5000 + "}]}", b"\xff", "{"):
             refused = await client.post("/v1/price", content=junk)
             assert (refused.status_code, refused.json()["code"]) == (400, "bad_json")
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [
+        ('{"contracts":[' + "[]," * 85_000 + "[]]}", "at most 2048 lists and objects"),
+        ('{"contracts":[' + "{}," * 3_000 + "{}]}", "at most 2048 lists and objects"),
+        ('{"contracts":[' + "0," * 130_000 + "0]}", "at most 8192 commas"),
+        ("{" + ",".join(f'"{i}":0' for i in range(8_000)) + "}", "at most 16 fields"),
+        ('{"contracts":[{' + ",".join(f'"{i}":0' for i in range(20)) + "}]}", "at most 16 fields"),
+    ],
+    ids=["lists", "objects", "numbers", "names", "names-inside"],
+)
+def test_Z08_V05_a_body_with_more_in_it_than_any_legal_one_is_refused_before_it_is_looked_at(
+    body: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parsing it, or telling all that is wrong with it, would be one long call that keeps the loop from its turn."""
+    monkeypatch.setattr(PriceRequest, "model_validate", None)
+    with pytest.raises(Refusal, match=limit) as refused:
+        Posted(PriceRequest, Unread(body.encode())).checked()
+    assert (refused.value.status_code, refused.value.code) == (422, "too_many_values")
+
+
+def test_Z08_an_endless_number_is_not_read() -> None:
+    with pytest.raises(Refusal, match="endless number") as refused:
+        Posted(PriceRequest, Unread(b'{"contracts":[{"expiry":' + b"1" * 401 + b"}]}")).checked()
+    assert refused.value.code == "bad_json"
+
+
+@pytest.mark.parametrize("axis", ["forward_moves", "vol_shifts", "days"])
+def test_Z08_the_first_bad_point_of_an_axis_is_enough(axis: str) -> None:
+    body = orjson.dumps({"contracts": [{"instrument": "x"}], axis: ["a"] * 101})
+    with pytest.raises(RequestValidationError) as refused:
+        Posted(ScenarioRequest, Unread(body)).checked()
+    # Of the others it is only said that they are missing.
+    assert [fault["loc"] for fault in refused.value.errors()] == [("body", axis, 0), ("body", axis)]
+
+
+def test_Z08_the_largest_legal_body_is_read() -> None:
+    contract = {"expiry": "2026-12-25T08:00Z", "strike": 100_000.123456789, "cp": "call", "quantity": -1.5}
+    axes = {name: [i / 1000 for i in range(101)] for name in ("forward_moves", "vol_shifts", "days")}
+    body = {"contracts": [contract | {"instrument": None}] * 1000, "underlying": "BTC", "venue": "deribit"}
+    asked = Posted(ScenarioRequest, Unread(orjson.dumps(body | axes | {"totals_only": True}))).checked()
+    assert len(asked.contracts) == 1000
 
 
 async def test_Z08_the_first_bad_contract_is_enough() -> None:

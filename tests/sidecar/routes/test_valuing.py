@@ -19,6 +19,7 @@ from pricer.expiries import expiry_iso
 from pricer.sidecar.contracts import Contract, placed
 from pricer.sidecar.routes.edge import Budgets
 from pricer.sidecar.routes.errors import Refusal
+from pricer.sidecar.routes.posted import Posted
 from pricer.sidecar.routes.worker import GivenUp, Workers, check_of
 from pricer.sidecar.scenarios import Axes, costs
 from pricer.sidecar.slices import take_picture
@@ -145,7 +146,8 @@ async def test_a_body_that_is_no_json_or_has_no_such_numbers_is_refused(quiet: F
     async with quiet.client(headers={"content-type": "application/json"}) as client:
         for body, status in (
             ("{", 400),
-            ("[" * 5000, 400),
+            ("[" * 2000, 400),
+            ("[" * 5000, 422),
             ('{"contracts": [{"expiry": "30DEC26", "strike": NaN, "cp": "C"}]}', 422),
             ('{"contracts": [{"expiry": "30DEC26", "strike": 1e999, "cp": "C"}]}', 422),
             ("null", 422),
@@ -253,6 +255,20 @@ async def test_Z08_heavy_requests_pay_more_of_an_addresss_budget() -> None:
     assert (await fitted.post("/v1/scenario", asked)).status_code == 429, "not full yet"
     fitted.clock.advance(2 * SECOND)
     assert (await fitted.post("/v1/scenario", asked)).status_code == 200
+
+
+async def test_Z08_a_large_body_is_paid_for_by_its_size_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = Fitted(max_http_per_s=20)
+    contracts = {"contracts": [{"instrument": f"{MONTH}-105000-C"}] * 1000}
+    large = {"instrument": "x", "contracts": ["x" * 200_000]}
+    # A full bucket pays for both, the reading and the pricing, and the rest is owed.
+    assert (await fitted.post("/v1/price", contracts)).status_code == 200
+    fitted.clock.advance(4 * SECOND)
+    assert (await fitted.post("/v1/price", large)).status_code == 422
+    monkeypatch.setattr(Posted, "checked", None)  # to be read by nobody
+    assert (await fitted.post("/v1/price", large)).status_code == 429
+    fitted.clock.advance(SECOND)
+    assert (await fitted.post("/v1/price", large)).status_code == 429, "as much is owed as it cost"
 
 
 class Asking:

@@ -3,6 +3,7 @@
 import { Panel, why } from "../panel.js";
 import { Switch } from "../charts/panel.js";
 import { h, setText } from "../dom.js";
+import { told } from "../status.js";
 
 const SHOWN = 40;
 const TITLES = ["Time", "Side", "Price", "Amount", "IV", "Option"];
@@ -82,7 +83,10 @@ export class Trades {
     }
     slots.sort((a, b) => b.number - a.number);
     this.#panel.say(slots.length ? "" : "No trades since the sidecar began.");
-    this.#panel.note(slots.length ? `the newest ${Math.min(slots.length, SHOWN)}` : "");
+    const state = head.tape && head.tape.status !== "OK" ? [head.tape.status] : [];
+    const count = slots.length ? [`the newest ${Math.min(slots.length, SHOWN)}`] : [];
+    this.#panel.note([...state, ...count].join(", "));
+    this.#panel.element.title = head.tape ? told(head.tape) : "";
     const newest = slots[0]?.number ?? null;
     if (newest === this.#newest) return;
     this.#newest = newest;
