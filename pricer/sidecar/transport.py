@@ -203,6 +203,7 @@ class ClientProtocol(WebSocketsSansIOProtocol):
         self.places = admission.clients  # where it has its own
         self._reader: Reader | None = None
         self._handshake: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         self._control_frames, self._control_since = 0.0, 0.0
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -217,6 +218,7 @@ class ClientProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone()
         self._end_handshake()
+        self._end_lingering()
         self.places.give_back(self._admission.address_of(self.client))
         super().connection_lost(exc)
 
@@ -264,6 +266,7 @@ class ClientProtocol(WebSocketsSansIOProtocol):
     def hang_up(self, code: int, reason: str) -> None:
         """Say why, stop reading, and cut the connection if the client does not take its leave in time."""
         self._gone()
+        self._linger()
         if self.transport.is_closing():
             return
         self.stop_keepalive()
@@ -273,11 +276,16 @@ class ClientProtocol(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-        self.loop.call_later(LINGER_S, self._cut)
 
-    def _cut(self) -> None:
-        if not self.disconnected:
-            cut(self.transport)
+    def _linger(self) -> None:
+        """The end has begun, and comes in time: what closes a transport waits until the peer has read everything."""
+        if self._lingering is None and not self.disconnected:
+            self._lingering = self.loop.call_later(LINGER_S, cut, self.transport)
+
+    def _end_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
 
     def _gone(self) -> None:
         """No frame may be written after a close frame, or to nobody."""
@@ -297,6 +305,18 @@ class ClientProtocol(WebSocketsSansIOProtocol):
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self._refuse_handshake()
+        if self.transport.is_closing():
+            self._linger()
+
+    def eof_received(self) -> None:
+        """asyncio closes the transport when this returns."""
+        self._gone()
+        self._linger()
+
+    async def run_asgi(self) -> None:
+        """uvicorn closes the transport when the application has ended."""
+        await super().run_asgi()
+        self._linger()
 
     def _refuse_handshake(self) -> None:
         """The parser of the handshake is stricter than that of HTTP; its own answer, where it has one."""
@@ -327,6 +347,8 @@ class ClientProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
         if self.handshake_complete:
             self._end_handshake()
+        if self.close_sent:
+            self._linger()
 
     def handle_ping(self) -> None:
         """Answered only while the peer reads: pongs must not heap up (RFC 6455, 5.5.3 wants the last one answered)."""
@@ -356,6 +378,7 @@ class ClientProtocol(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         self._gone()
+        self._linger()
         super().shutdown()
 
     def keepalive_timeout(self) -> None:
