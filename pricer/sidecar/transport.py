@@ -66,6 +66,14 @@ def cut(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
+def tell_all_that_waits(transport: asyncio.WriteTransport) -> None:
+    """From now on `pause_writing` tells of whatever is not sent at once. `high` is the most that may wait untold.
+
+    With TLS 0 would tell it always. There asyncio tells nobody of the first 64 KiB of what is encrypted already.
+    """
+    transport.set_write_buffer_limits(high=0 if transport.get_extra_info("sslcontext") is None else 1, low=0)
+
+
 class HttpProtocol(H11Protocol):
     """A connection until it is a WebSocket: refused when there are too many, cut when a request does not come."""
 
@@ -88,6 +96,7 @@ class HttpProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Before a byte is read: is there a place?"""
         super().connection_made(transport)
+        tell_all_that_waits(transport)
         self._address = self._admission.address_of(self.client)
         why = self._admission.http.take(self._address)
         if why:
@@ -112,7 +121,13 @@ class HttpProtocol(H11Protocol):
             self._clear_deadline()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """A client to be: it needs a place of the other kind. Nothing is made for one that has none."""
+        """A client to be: it needs a place of the other kind. Nothing is made for one that has none.
+
+        Nor for one that has not read the answer before: it would begin behind.
+        """
+        if self.cycle is not None and self.flow.write_paused:
+            self._refuse(UNREAD, HTTPStatus.BAD_REQUEST, "the answer before is not read yet")
+            return
         places = self._admission.websockets(any(name == b"authorization" for name, _ in event.headers))
         why = places.take(self._address)
         if why:
@@ -207,9 +222,9 @@ class ClientProtocol(WebSocketsSansIOProtocol):
         self._control_frames, self._control_since = 0.0, 0.0
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Whatever is not sent at once is told: high is the most that may wait untold, and 0 would tell it always."""
         super().connection_made(transport)
-        self.transport.set_write_buffer_limits(high=1, low=0)
+        self.transport.set_protocol(self)  # uvicorn does so after the handshake, whose answer may wait, too
+        tell_all_that_waits(self.transport)
         raw = self.transport.get_extra_info("socket")
         if raw is not None and raw.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -262,6 +277,8 @@ class ClientProtocol(WebSocketsSansIOProtocol):
 
     def attach(self, reader: Reader) -> None:
         self._reader = reader
+        if not self.writable.is_set():  # the handshake is not sent yet, and nobody was there to be told
+            reader.blocked()
 
     def hang_up(self, code: int, reason: str) -> None:
         """Say why, stop reading, and cut the connection if the client does not take its leave in time."""

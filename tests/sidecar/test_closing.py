@@ -8,14 +8,29 @@ import struct
 import time
 
 import pytest
+import uvicorn
 
 from pricer.clock import SystemClock
-from pricer.sidecar import transport
+from pricer.config import ServerSection
+from pricer.sidecar import app, transport
+from pricer.sidecar.admission import Admission
+from pricer.sidecar.listener import bind
 from tests.sidecar.serving import running
 from tests.sidecar.snapshots import Market, Source
-from tests.sidecar.test_transport import HANDSHAKE, SUBSCRIBE, dialled, message, metric, moving, status_of
+from tests.sidecar.test_transport import (
+    HANDSHAKE,
+    SUBSCRIBE,
+    dialled,
+    message,
+    metric,
+    moving,
+    read_to_end,
+    status_of,
+    until_metric,
+)
 from tests.waiting import PATIENCE_S
 
+UNREAD = 'volstream_refused_connections_total{stage="unread"}'
 # What could end a connection by itself, too, and must not be what ends it here.
 PATIENT = {"slow_client_s": 600.0, "ping_s": 8.0}
 
@@ -60,3 +75,73 @@ async def test_V02_who_takes_its_leave_and_reads_nothing_keeps_no_place(
         else:
             await loop.sock_sendall(raw, b"\xff\xff" + bytes(20))
         await until_there_is_a_place(address)
+
+
+# ---- a WebSocket on a connection that is stuck already
+
+
+@pytest.fixture
+def small_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel takes little of an answer, and the rest waits in the sidecar."""
+
+    def narrow(settings: ServerSection) -> socket.socket:
+        listener = bind(settings)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # those that it accepts have it, too
+        return listener
+
+    monkeypatch.setattr(app, "bind", narrow)
+
+
+@pytest.mark.usefixtures("small_pipe")
+async def test_V01_no_websocket_begins_behind_an_answer_that_is_not_read(source: Source) -> None:
+    source.publish(Market(SystemClock(), expiries=12, strikes=60).snapshot())
+    chain = b"GET /v1/chain/BTC HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    async with running(source, **PATIENT) as address, dialled(address, chain + HANDSHAKE, 4096) as raw:
+        await until_metric(address, UNREAD, 1.0)
+        heard = await read_to_end(raw)
+        assert heard.count(b"HTTP/1.1 200 ") == 1
+        assert heard.count(b"HTTP/1.1 400 ") == 1
+        assert heard.count(b"HTTP/1.1 101 ") == 0
+
+
+def test_V01_a_client_whose_handshake_is_not_sent_yet_waits_for_it() -> None:
+    """Its first frames would go straight to a transport that is stuck, and past every bound of its queue."""
+    told: list[str] = []
+
+    class Told:
+        is_behind = False
+
+        def writable(self) -> None:
+            told.append("writable")
+
+        def blocked(self) -> None:
+            told.append("blocked")
+
+        def lost(self) -> None:
+            told.append("lost")
+
+    link = object.__new__(transport.ClientProtocol)
+    link.writable, link._reader = asyncio.Event(), None
+    link.attach(Told())
+    assert told == ["blocked"]
+    link.writable.set()
+    link.attach(Told())
+    assert told == ["blocked"], "nothing waits: nothing to tell"
+
+
+async def test_V01_asyncio_tells_a_websocket_that_it_is_stuck_from_its_first_write_on() -> None:
+    """Not the HTTP protocol before it, in whose time the answer to the handshake is written."""
+    here, there = socket.socketpair()
+    with there:
+        config = uvicorn.Config(nobody, log_config=None, ws_ping_interval=None)
+        config.load()
+        link = transport.ClientProtocol(config, uvicorn.server.ServerState(), {}, admission=Admission(ServerSection()))
+        wire, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, here)
+        link.connection_made(wire)
+        link.write(bytes(10_000_000))
+        assert not link.writable.is_set()
+        wire.abort()
+
+
+async def nobody(scope: object, receive: object, send: object) -> None:
+    """An application that is never called."""
