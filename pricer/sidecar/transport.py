@@ -152,11 +152,15 @@ class HttpProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """An answer that the peer does not read is not kept for ever."""
         super().pause_writing()
-        self._unread = self.loop.call_later(self._admission.settings.slow_client_s, self._give_up)
+        self._await_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._forget_unread()
+
+    def eof_received(self) -> None:
+        """asyncio closes the transport when this returns; below TLS something may wait that was not told."""
+        self._await_reading()
 
     def _is_serving(self) -> bool:
         """A request is complete, and its answer is not."""
@@ -164,6 +168,10 @@ class HttpProtocol(H11Protocol):
 
     def _await_request(self) -> None:
         self._deadline = self.loop.call_later(self._admission.settings.handshake_timeout_s, self._too_late)
+
+    def _await_reading(self) -> None:
+        if self._unread is None:
+            self._unread = self.loop.call_later(self._admission.settings.slow_client_s, self._give_up)
 
     def _too_late(self) -> None:
         self._deadline = None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import time
+from pathlib import Path
 
+import httpx
 import pytest
 import uvicorn
 
@@ -15,6 +18,7 @@ from pricer.config import ServerSection
 from pricer.sidecar import app, transport
 from pricer.sidecar.admission import Admission
 from pricer.sidecar.listener import bind
+from tests.sidecar.certificates import make
 from tests.sidecar.serving import running
 from tests.sidecar.snapshots import Market, Source
 from tests.sidecar.test_transport import (
@@ -145,3 +149,37 @@ async def test_V01_asyncio_tells_a_websocket_that_it_is_stuck_from_its_first_wri
 
 async def nobody(scope: object, receive: object, send: object) -> None:
     """An application that is never called."""
+
+
+# ---- answers and requests that do not end
+
+
+@pytest.mark.usefixtures("small_pipe")
+async def test_V04_a_small_answer_that_nobody_reads_is_not_kept_either(source: Source) -> None:
+    """Less than the 64 KiB of which asyncio tells by itself; the connection would close, and wait for ever."""
+    asks = b"GET /volstream.proto HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    async with running(source, slow_client_s=0.4) as address, dialled(address, asks, 4096):
+        await until_metric(address, UNREAD, 1.0)
+        await until_metric(address, "volstream_http_connections", 1.0)  # the one that asks
+
+
+@pytest.mark.usefixtures("small_pipe")
+async def test_V04_so_it_is_over_TLS_where_the_peer_half_closes(source: Source, tmp_path: Path) -> None:
+    """What is encrypted already waits below TLS, whose own deadline ends with the peer's last word."""
+    made = make(tmp_path)
+    trust = ssl.create_default_context(cafile=made.authority)
+
+    def ask_and_half_close(address: str) -> socket.socket:
+        url, raw = httpx.URL(address), socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect((url.host, url.port))
+        peer = trust.wrap_socket(raw, server_hostname="127.0.0.1")
+        peer.sendall(b"GET /volstream.proto HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert peer.recv(1) == b"H"
+        peer.shutdown(socket.SHUT_WR)
+        return peer
+
+    async with running(source, tls_cert=made.cert, tls_key=made.key, slow_client_s=0.4) as address:
+        with await asyncio.to_thread(ask_and_half_close, address):
+            await until_metric(address, UNREAD, 1.0, trust)
+            await until_metric(address, "volstream_http_connections", 1.0, trust)
