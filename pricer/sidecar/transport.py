@@ -61,7 +61,9 @@ def answer(status: int, why: str) -> bytes:
 def cut(transport: asyncio.Transport) -> None:
     """End a connection at once. The kernel forgets what it still has to send, too: the peer may never ask for it."""
     raw = transport.get_extra_info("socket")
-    if raw is not None and raw.fileno() >= 0 and raw.family != socket.AF_UNIX:
+    if raw is not None and raw.fileno() < 0:  # it has ended, and asyncio could not end it again
+        return
+    if raw is not None and raw.family != socket.AF_UNIX:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
 
@@ -87,7 +89,7 @@ class HttpProtocol(H11Protocol):
         admission: Admission,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._admission = admission
+        self.admission = admission
         self._address = ""
         self._counted = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -97,8 +99,8 @@ class HttpProtocol(H11Protocol):
         """Before a byte is read: is there a place?"""
         super().connection_made(transport)
         tell_all_that_waits(transport)
-        self._address = self._admission.address_of(self.client)
-        why = self._admission.http.take(self._address)
+        self._address = self.admission.address_of(self.client)
+        why = self.admission.http.take(self._address)
         if why:
             self._refuse(why, HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
             return
@@ -128,7 +130,7 @@ class HttpProtocol(H11Protocol):
         if self.cycle is not None and self.flow.write_paused:
             self._refuse(UNREAD, HTTPStatus.BAD_REQUEST, "the answer before is not read yet")
             return
-        places = self._admission.websockets(any(name == b"authorization" for name, _ in event.headers))
+        places = self.admission.websockets(any(name == b"authorization" for name, _ in event.headers))
         why = places.take(self._address)
         if why:
             self._refuse(why, HTTPStatus.SERVICE_UNAVAILABLE, "too many clients")
@@ -167,28 +169,28 @@ class HttpProtocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def _await_request(self) -> None:
-        self._deadline = self.loop.call_later(self._admission.settings.handshake_timeout_s, self._too_late)
+        self._deadline = self.loop.call_later(self.admission.settings.handshake_timeout_s, self._too_late)
 
     def _await_reading(self) -> None:
         if self._unread is None:
-            self._unread = self.loop.call_later(self._admission.settings.slow_client_s, self._give_up)
+            self._unread = self.loop.call_later(self.admission.settings.slow_client_s, self._give_up)
 
     def _too_late(self) -> None:
         self._deadline = None
         if self.cycle is None or self.cycle.response_complete:
             self._refuse(TIMEOUT, HTTPStatus.REQUEST_TIMEOUT, "no whole request came in time")
         else:  # the body did not come, and the answer may have begun
-            self._admission.refused[TIMEOUT] += 1
+            self.admission.refused[TIMEOUT] += 1
             cut(self.transport)
 
     def _refuse(self, why: str, status: HTTPStatus, detail: str) -> None:
-        self._admission.refused[why] += 1
+        self.admission.refused[why] += 1
         if not self.transport.is_closing():
             self.transport.write(answer(status, detail))
             self.transport.close()
 
     def _give_up(self) -> None:
-        self._admission.refused[UNREAD] += 1
+        self.admission.refused[UNREAD] += 1
         cut(self.transport)
 
     def _clear_deadline(self) -> None:
@@ -206,7 +208,7 @@ class HttpProtocol(H11Protocol):
         self._forget_unread()
         if self._counted:
             self._counted = False
-            self._admission.http.give_back(self._address)
+            self.admission.http.give_back(self._address)
 
 
 class ClientProtocol(WebSocketsSansIOProtocol):
