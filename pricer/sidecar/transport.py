@@ -122,6 +122,12 @@ class HttpProtocol(H11Protocol):
         if self._is_serving():
             self._clear_deadline()
 
+    def on_response_complete(self) -> None:
+        """The next request may have come with the one before, and its body not: that has a deadline, too."""
+        super().on_response_complete()
+        if self._deadline is None and self._is_receiving():
+            self._await_request()
+
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """A client to be: it needs a place of the other kind. Nothing is made for one that has none.
 
@@ -167,6 +173,10 @@ class HttpProtocol(H11Protocol):
     def _is_serving(self) -> bool:
         """A request is complete, and its answer is not."""
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
+    def _is_receiving(self) -> bool:
+        """A request has begun, and its body is not complete."""
+        return self.cycle is not None and not self.cycle.response_complete and self.cycle.more_body
 
     def _await_request(self) -> None:
         self._deadline = self.loop.call_later(self.admission.settings.handshake_timeout_s, self._too_late)

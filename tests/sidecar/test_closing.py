@@ -22,6 +22,7 @@ from tests.sidecar.certificates import make
 from tests.sidecar.serving import running
 from tests.sidecar.snapshots import Market, Source
 from tests.sidecar.test_transport import (
+    GET,
     HANDSHAKE,
     SUBSCRIBE,
     dialled,
@@ -183,3 +184,15 @@ async def test_V04_so_it_is_over_TLS_where_the_peer_half_closes(source: Source, 
         with await asyncio.to_thread(ask_and_half_close, address):
             await until_metric(address, UNREAD, 1.0, trust)
             await until_metric(address, "volstream_http_connections", 1.0, trust)
+
+
+async def test_V04_a_body_that_does_not_come_has_a_deadline_also_behind_another_request(source: Source) -> None:
+    """It is found when the answer before it is done, and not when bytes come."""
+    begun = (
+        b"POST /v1/price HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    async with running(source, handshake_timeout_s=0.3) as address:
+        async with dialled(address, GET + begun) as raw:
+            assert status_of(await read_to_end(raw)) == 200
+        assert await metric(address, 'volstream_refused_connections_total{stage="timeout"}') == 1.0
+        await until_metric(address, "volstream_http_connections", 1.0)
