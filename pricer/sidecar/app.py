@@ -41,6 +41,7 @@ from pricer.sidecar.reload import Reloader
 from pricer.sidecar.routes.documented import Documented
 from pricer.sidecar.routes.health import health
 from pricer.sidecar.tls import server_context
+from pricer.sidecar.tls_gate import TlsGate
 from pricer.sidecar.transport import HEAD_BYTES, ClientProtocol, HttpProtocol, link_of
 from pricer.signals import watching
 from pricer.watchdog import LoopWatchdog
@@ -135,25 +136,18 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's for sockets that listen already, with a deadline for TLS handshakes: asyncio gives them 60 s."""
+        """As uvicorn's for sockets that listen already, with a gate before TLS: asyncio would let everybody in."""
         config, loop = self.config, asyncio.get_running_loop()
-        seconds = self._handshake_s if config.ssl else None
 
         def connection() -> asyncio.Protocol:
-            return config.http_protocol_class(config=config, server_state=self.server_state, app_state={})  # type: ignore[call-arg] # uvicorn's own
+            http: HttpProtocol = config.http_protocol_class(  # type: ignore[call-arg, assignment] # see _uvicorn
+                config=config, server_state=self.server_state, app_state={}
+            )
+            return http if config.ssl is None else TlsGate(http, config.ssl, self._handshake_s)
 
         self.servers = []
         for listener in sockets or ():
-            self.servers.append(
-                await loop.create_server(
-                    connection,
-                    sock=listener,
-                    ssl=config.ssl,
-                    backlog=ACCEPTED_AT_ONCE,
-                    ssl_handshake_timeout=seconds,
-                    ssl_shutdown_timeout=seconds,
-                )
-            )
+            self.servers.append(await loop.create_server(connection, sock=listener, backlog=ACCEPTED_AT_ONCE))
             listener.listen(BACKLOG)  # asyncio takes the one number for both
         self.started = True
         self._started()

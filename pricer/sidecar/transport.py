@@ -61,9 +61,19 @@ def answer(status: int, why: str) -> bytes:
 def cut(transport: asyncio.Transport) -> None:
     """End a connection at once. The kernel forgets what it still has to send, too: the peer may never ask for it."""
     raw = transport.get_extra_info("socket")
-    if raw is not None and raw.fileno() >= 0 and raw.family != socket.AF_UNIX:
+    if raw is not None and raw.fileno() < 0:  # it has ended, and asyncio could not end it again
+        return
+    if raw is not None and raw.family != socket.AF_UNIX:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+def tell_all_that_waits(transport: asyncio.WriteTransport) -> None:
+    """From now on `pause_writing` tells of whatever is not sent at once. `high` is the most that may wait untold.
+
+    With TLS 0 would tell it always. There asyncio tells nobody of the first 64 KiB of what is encrypted already.
+    """
+    transport.set_write_buffer_limits(high=0 if transport.get_extra_info("sslcontext") is None else 1, low=0)
 
 
 class HttpProtocol(H11Protocol):
@@ -79,7 +89,7 @@ class HttpProtocol(H11Protocol):
         admission: Admission,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._admission = admission
+        self.admission = admission
         self._address = ""
         self._counted = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -88,8 +98,9 @@ class HttpProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Before a byte is read: is there a place?"""
         super().connection_made(transport)
-        self._address = self._admission.address_of(self.client)
-        why = self._admission.http.take(self._address)
+        tell_all_that_waits(transport)
+        self._address = self.admission.address_of(self.client)
+        why = self.admission.http.take(self._address)
         if why:
             self._refuse(why, HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
             return
@@ -111,9 +122,21 @@ class HttpProtocol(H11Protocol):
         if self._is_serving():
             self._clear_deadline()
 
+    def on_response_complete(self) -> None:
+        """The next request may have come with the one before, and its body not: that has a deadline, too."""
+        super().on_response_complete()
+        if self._deadline is None and self._is_receiving():
+            self._await_request()
+
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """A client to be: it needs a place of the other kind. Nothing is made for one that has none."""
-        places = self._admission.websockets(any(name == b"authorization" for name, _ in event.headers))
+        """A client to be: it needs a place of the other kind. Nothing is made for one that has none.
+
+        Nor for one that has not read the answer before: it would begin behind.
+        """
+        if self.cycle is not None and self.flow.write_paused:
+            self._refuse(UNREAD, HTTPStatus.BAD_REQUEST, "the answer before is not read yet")
+            return
+        places = self.admission.websockets(any(name == b"authorization" for name, _ in event.headers))
         why = places.take(self._address)
         if why:
             self._refuse(why, HTTPStatus.SERVICE_UNAVAILABLE, "too many clients")
@@ -137,35 +160,47 @@ class HttpProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """An answer that the peer does not read is not kept for ever."""
         super().pause_writing()
-        self._unread = self.loop.call_later(self._admission.settings.slow_client_s, self._give_up)
+        self._await_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._forget_unread()
 
+    def eof_received(self) -> None:
+        """asyncio closes the transport when this returns; below TLS something may wait that was not told."""
+        self._await_reading()
+
     def _is_serving(self) -> bool:
         """A request is complete, and its answer is not."""
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
+    def _is_receiving(self) -> bool:
+        """A request has begun, and its body is not complete."""
+        return self.cycle is not None and not self.cycle.response_complete and self.cycle.more_body
+
     def _await_request(self) -> None:
-        self._deadline = self.loop.call_later(self._admission.settings.handshake_timeout_s, self._too_late)
+        self._deadline = self.loop.call_later(self.admission.settings.handshake_timeout_s, self._too_late)
+
+    def _await_reading(self) -> None:
+        if self._unread is None:
+            self._unread = self.loop.call_later(self.admission.settings.slow_client_s, self._give_up)
 
     def _too_late(self) -> None:
         self._deadline = None
         if self.cycle is None or self.cycle.response_complete:
             self._refuse(TIMEOUT, HTTPStatus.REQUEST_TIMEOUT, "no whole request came in time")
         else:  # the body did not come, and the answer may have begun
-            self._admission.refused[TIMEOUT] += 1
+            self.admission.refused[TIMEOUT] += 1
             cut(self.transport)
 
     def _refuse(self, why: str, status: HTTPStatus, detail: str) -> None:
-        self._admission.refused[why] += 1
+        self.admission.refused[why] += 1
         if not self.transport.is_closing():
             self.transport.write(answer(status, detail))
             self.transport.close()
 
     def _give_up(self) -> None:
-        self._admission.refused[UNREAD] += 1
+        self.admission.refused[UNREAD] += 1
         cut(self.transport)
 
     def _clear_deadline(self) -> None:
@@ -183,7 +218,7 @@ class HttpProtocol(H11Protocol):
         self._forget_unread()
         if self._counted:
             self._counted = False
-            self._admission.http.give_back(self._address)
+            self.admission.http.give_back(self._address)
 
 
 class ClientProtocol(WebSocketsSansIOProtocol):
@@ -203,12 +238,13 @@ class ClientProtocol(WebSocketsSansIOProtocol):
         self.places = admission.clients  # where it has its own
         self._reader: Reader | None = None
         self._handshake: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         self._control_frames, self._control_since = 0.0, 0.0
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Whatever is not sent at once is told: high is the most that may wait untold, and 0 would tell it always."""
         super().connection_made(transport)
-        self.transport.set_write_buffer_limits(high=1, low=0)
+        self.transport.set_protocol(self)  # uvicorn does so after the handshake, whose answer may wait, too
+        tell_all_that_waits(self.transport)
         raw = self.transport.get_extra_info("socket")
         if raw is not None and raw.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -217,6 +253,7 @@ class ClientProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone()
         self._end_handshake()
+        self._end_lingering()
         self.places.give_back(self._admission.address_of(self.client))
         super().connection_lost(exc)
 
@@ -260,10 +297,13 @@ class ClientProtocol(WebSocketsSansIOProtocol):
 
     def attach(self, reader: Reader) -> None:
         self._reader = reader
+        if not self.writable.is_set():  # the handshake is not sent yet, and nobody was there to be told
+            reader.blocked()
 
     def hang_up(self, code: int, reason: str) -> None:
         """Say why, stop reading, and cut the connection if the client does not take its leave in time."""
         self._gone()
+        self._linger()
         if self.transport.is_closing():
             return
         self.stop_keepalive()
@@ -273,11 +313,16 @@ class ClientProtocol(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-        self.loop.call_later(LINGER_S, self._cut)
 
-    def _cut(self) -> None:
-        if not self.disconnected:
-            cut(self.transport)
+    def _linger(self) -> None:
+        """The end has begun, and comes in time: what closes a transport waits until the peer has read everything."""
+        if self._lingering is None and not self.disconnected:
+            self._lingering = self.loop.call_later(LINGER_S, cut, self.transport)
+
+    def _end_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
 
     def _gone(self) -> None:
         """No frame may be written after a close frame, or to nobody."""
@@ -297,6 +342,18 @@ class ClientProtocol(WebSocketsSansIOProtocol):
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self._refuse_handshake()
+        if self.transport.is_closing():
+            self._linger()
+
+    def eof_received(self) -> None:
+        """asyncio closes the transport when this returns."""
+        self._gone()
+        self._linger()
+
+    async def run_asgi(self) -> None:
+        """uvicorn closes the transport when the application has ended."""
+        await super().run_asgi()
+        self._linger()
 
     def _refuse_handshake(self) -> None:
         """The parser of the handshake is stricter than that of HTTP; its own answer, where it has one."""
@@ -327,6 +384,8 @@ class ClientProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
         if self.handshake_complete:
             self._end_handshake()
+        if self.close_sent:
+            self._linger()
 
     def handle_ping(self) -> None:
         """Answered only while the peer reads: pongs must not heap up (RFC 6455, 5.5.3 wants the last one answered)."""
@@ -356,6 +415,7 @@ class ClientProtocol(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         self._gone()
+        self._linger()
         super().shutdown()
 
     def keepalive_timeout(self) -> None:

@@ -70,16 +70,16 @@ def message(payload: bytes, first: int = 0x81) -> bytes:
     return (head or struct.pack(">BBH", first, 0xFE, len(payload))) + bytes(4) + payload
 
 
-async def metric(address: str, name: str) -> float:
-    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+async def metric(address: str, name: str, trust: ssl.SSLContext | None = None) -> float:
+    async with httpx.AsyncClient(timeout=60, trust_env=False, verify=trust or False) as client:
         text = (await client.get(address + "metrics")).text
     return float(next(line for line in text.splitlines() if line.startswith(name + " ")).split()[-1])
 
 
-async def until_metric(address: str, name: str, value: float) -> None:
+async def until_metric(address: str, name: str, value: float, trust: ssl.SSLContext | None = None) -> None:
     """Wait for it."""
     started = time.monotonic()
-    while await metric(address, name) != value:
+    while await metric(address, name, trust) != value:
         assert time.monotonic() - started < PATIENCE_S, f"{name} did not become {value}"
         await asyncio.sleep(0.05)
 
