@@ -377,15 +377,31 @@ class ClientProtocol(WebSocketsSansIOProtocol):
             self._reader.writable()
 
     async def send(self, message: ASGISendEvent) -> None:
-        """As uvicorn's, but a write that waited while the client was hung up on is simply too late."""
+        """As uvicorn's, but a write that waited while the client was hung up on is simply too late.
+
+        So is an answer to a handshake whose client has left: the application would go on with a client that is none.
+        """
         await self.writable.wait()
-        if self.close_sent:
+        if self.close_sent or (not self.handshake_complete and self.transport.is_closing()):
             raise ClientDisconnected
         await super().send(message)
+        if self.close_sent:
+            self.handshake_complete = True  # a refusal is an answer; uvicorn would log that there was none
+            self._linger()
         if self.handshake_complete:
             self._end_handshake()
-        if self.close_sent:
-            self._linger()
+
+    def send_receive_event_to_app(self) -> None:
+        """A whole message. Text that is none is refused here: uvicorn writes a traceback for it."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            self.frames = [b"".join(self.frames)]
+            try:
+                self.frames[0].decode()
+            except UnicodeDecodeError:
+                self._admission.refused[MALFORMED] += 1
+                self.hang_up(1007, "text that is not UTF-8")
+                return
+        super().send_receive_event_to_app()
 
     def handle_ping(self) -> None:
         """Answered only while the peer reads: pongs must not heap up (RFC 6455, 5.5.3 wants the last one answered)."""

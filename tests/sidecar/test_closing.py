@@ -138,18 +138,23 @@ async def test_V01_asyncio_tells_a_websocket_that_it_is_stuck_from_its_first_wri
     """Not the HTTP protocol before it, in whose time the answer to the handshake is written."""
     here, there = socket.socketpair()
     with there:
-        config = uvicorn.Config(nobody, log_config=None, ws_ping_interval=None)
-        config.load()
-        link = transport.ClientProtocol(config, uvicorn.server.ServerState(), {}, admission=Admission(ServerSection()))
         wire, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, here)
-        link.connection_made(wire)
+        link = alone(wire)
         link.write(bytes(10_000_000))
         assert not link.writable.is_set()
         wire.abort()
 
 
-async def nobody(scope: object, receive: object, send: object) -> None:
-    """An application that is never called."""
+def alone(wire: asyncio.Transport) -> transport.ClientProtocol:
+    """A WebSocket before its handshake, without a server or an application."""
+
+    async def nobody(scope: object, receive: object, send: object) -> None: ...
+
+    config = uvicorn.Config(nobody, log_config=None, ws_ping_interval=None)
+    config.load()
+    link = transport.ClientProtocol(config, uvicorn.server.ServerState(), {}, admission=Admission(ServerSection()))
+    link.connection_made(wire)
+    return link
 
 
 # ---- answers and requests that do not end
