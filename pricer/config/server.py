@@ -84,7 +84,7 @@ class ServerSection(Section):
         description="WebSocket clients, and HTTP connections, of one address.",
     )
     max_http_connections: int = Field(
-        256, ge=1, le=10_000, description="Connections that are no WebSockets, or not yet; further ones get 503."
+        256, ge=1, le=10_000, description="Connections that are no WebSockets yet; others get 503, with TLS nothing."
     )
     handshake_timeout_s: float = Field(
         5.0, gt=0, le=5, description="A connection has so long to send a whole request, the first one and each next."
