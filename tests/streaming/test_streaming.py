@@ -166,7 +166,9 @@ class Harness:
             async def connected(self, timeout: float) -> None:  # noqa: ASYNC109 - the feed's own signature
                 await asyncio.sleep(timeout)
 
-            async def close(self) -> None: ...
+            async def close(self) -> None:
+                if harness.deliver is not None:
+                    deliver([harness.scene.index()], harness.clock.now())
 
         return Silent()
 
@@ -240,6 +242,30 @@ async def test_silence_is_published_by_its_deadline_under_every_policy() -> None
         async with harness.stream as stream:
             await harness.chain()
             await until(lambda: stream.stats["priced_by_deadline"] >= 2)
+
+
+@pytest.mark.parametrize("publish", ["every_event", "when_drained"])
+async def test_what_a_feed_says_of_its_own_end_is_not_published(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness, letting = Harness(publish=publish), threading.Event()
+
+    async def until_closing(stream: LiveStream) -> None:
+        """As while it is behind, and frames come first."""
+        letting.set()
+        assert stream._closing is not None
+        await stream._closing.wait()
+
+    async with harness.stream as stream:
+        await harness.chain()
+        await until(lambda: stream.stats["snapshots"] > 0)
+        monkeypatch.setattr(LiveStream, "_let_frames_pass", until_closing)
+        before = stream.stats["snapshots"]
+        if publish == "when_drained":
+            assert harness.deliver is not None
+            harness.deliver([harness.scene.index()])
+            await until(letting.is_set)
+    assert stream.stats["snapshots"] == before
 
 
 async def test_frames_without_news_make_no_snapshot_and_no_latency() -> None:
