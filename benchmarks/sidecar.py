@@ -109,10 +109,15 @@ def measure(server: str, clients: int, seconds: float, rate: float, *, uvloop: b
     return Figures(
         len(took) / seconds,
         (ended["cpu_s"] - started["cpu_s"]) / max(len(took), 1),
-        float(np.quantile(took, 0.5)),
-        float(np.quantile(took, 0.99)),
+        quantile(took, 0.5),
+        quantile(took, 0.99),
         (joined["rss"] - before["rss"]) / (clients - 1) if clients > 1 else float("nan"),
     )
+
+
+def quantile(took: Floats, share: float) -> float:
+    """NaN of nothing: a busy machine may not have had a turn for a server."""
+    return float(np.quantile(took, share)) if len(took) else float("nan")
 
 
 def client_processes(stack: ExitStack, url: str, clients: int, seconds: float) -> list[Process]:
@@ -173,7 +178,10 @@ def further(few: Figures, many: Figures) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Stalling:
-    """What clients noticed of one that comes and goes: seconds under way, by turn, of those without and with it."""
+    """What clients noticed of one that comes and goes: seconds under way, by turn, of those without and with it.
+
+    Turns in which nothing ticked, as on a machine that is busy otherwise, are left out.
+    """
 
     without: list[Floats]
     beside: list[Floats]
@@ -189,7 +197,7 @@ class Stalling:
 
 
 def p99(turns: list[Floats]) -> float:
-    return float(np.quantile(np.concatenate(turns), 0.99))
+    return quantile(np.concatenate([*turns, np.empty(0)]), 0.99)
 
 
 def drawn(turns: list[Floats], rng: np.random.Generator) -> list[Floats]:
@@ -201,15 +209,16 @@ def stalling(clients: int, seconds: float, rate: float, turn: float) -> Stalling
     with ExitStack() as stack:
         serving = stack.enter_context(process("benchmarks.sidecar_servers", "volstream", "--rate", str(rate)))
         url = serving.line()
-        readers = client_process(stack, url, clients, seconds)
+        readers = client_process(stack, url, clients, 0.0)  # until they are told: the visitor may be late
         visitor = client_process(stack, url, 1, seconds, "--stalls", str(turn))
         visitor.ask()
         readers.ask()
         there = np.array(orjson.loads(visitor.line()))
-        ticks, took = np.array(orjson.loads(readers.line())).T
+        readers.ask()
+        ticks, took = np.array(orjson.loads(readers.line())).reshape(-1, 2).T
     ends = np.concatenate([there[:1, 0] - round(turn * 1e6), there.ravel()])  # away, there, away, there ...
     turns = [took[(since <= ticks) & (ticks < until)] / 1e6 for since, until in pairwise(ends)]
-    return Stalling(turns[::2], turns[1::2])
+    return Stalling([turn for turn in turns[::2] if len(turn)], [turn for turn in turns[1::2] if len(turn)])
 
 
 def stall(clients: int, seconds: float, rate: float, turn: float) -> None:

@@ -1,9 +1,9 @@
 """Clients of `python -m benchmarks.sidecar`, in a process of their own, that do as little as a client can.
 
-They join one after another, say `connected`, wait for a line, and then note for so many seconds of each delta when it
-was computed (in it) and how long it was under way from then, to the end of its last byte. The last line printed is
-JSON, a list of both, microseconds. With `--stalls S` it is one client that comes and goes, in turns of S seconds: while
-it is there it reads nothing. It prints when it was there.
+They join one after another, say `connected`, wait for a line, and then note for so many seconds, or with none until
+another line, of each delta when it was computed (in it) and how long it was under way from then, to the end of its last
+byte. The last line printed is JSON, a list of both, microseconds. With `--stalls S` it is one client that comes and
+goes, in turns of S seconds: while it is there it reads nothing. It prints when it was there.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ async def read(url: str, subprotocols: list[str], seconds: float) -> list[list[i
     await told_to_begin()
     for reader in readers:
         reader.measuring = True
-    await asyncio.sleep(seconds)
+    await (asyncio.sleep(seconds) if seconds else asyncio.to_thread(sys.stdin.readline))
     return [list(pair) for pair in zip(took[::2], took[1::2], strict=True)]
 
 

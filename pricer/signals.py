@@ -65,8 +65,9 @@ class Watch:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type] # what `signal.signal` gave
         signal.set_wakeup_fd(self._fd_before)
+        self._told.shutdown(socket.SHUT_WR)  # unlike a close it ends the thread also while a forked child has a copy
+        self._thread.join()
         self._told.close()
-        self._thread.join(1.0)
         self._heard.close()
 
     @contextlib.contextmanager

@@ -59,9 +59,13 @@ def address_when_ready(process: subprocess.Popen[str]) -> str:
 
 
 def two_sided(columns: dict[str, list[Any]]) -> list[str]:
-    """The statuses of the options that are quoted on both sides."""
-    quotes = zip(columns["bid"], columns["ask"], columns["status"], strict=True)
-    return [status for bid, ask, status in quotes if bid is not None and ask is not None]
+    """The statuses of the options that are quoted on both sides.
+
+    But for the nearest expiry: in its last hours it has no smile any more, and then it settles.
+    """
+    nearest = min(columns["expiry_ns"])
+    quotes = zip(*(columns[name] for name in ("expiry_ns", "bid", "ask", "status")), strict=True)
+    return [status for expiry_ns, bid, ask, status in quotes if expiry_ns > nearest and None not in (bid, ask)]
 
 
 def is_tradable(columns: dict[str, list[Any]]) -> bool:

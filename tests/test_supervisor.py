@@ -95,8 +95,7 @@ async def test_E08_an_unforeseen_error_restarts_the_unit_counts_and_marks_its_nu
         assert source.healthy
         assert "a bug in" in str(source.error)
         assert source.stats["failures"] == 2
-        assert source.latest is not None
-        assert {row.status for row in source.latest} == {Status.OK}
+        await until(lambda: source.latest is not None and {row.status for row in source.latest} == {Status.OK})
     await asyncio.wait_for(reading, 60)
     bad = [snapshot for snapshot in seen if any(row.reasons & Reason.RESYNCING for row in snapshot)]
     assert len(bad) == 2, "each failure is told once to every reader"

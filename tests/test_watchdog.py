@@ -23,7 +23,10 @@ from tests.waiting import until
 
 
 def selfish_code(until: threading.Event, seconds: float) -> None:
-    until.wait(seconds)
+    """In small steps: while the whole process stands still, and nobody could watch, only one of them passes."""
+    for _ in range(round(seconds / 0.01)):
+        if until.wait(0.01):
+            return
 
 
 async def test_E04_a_stall_is_reported_with_the_stack_of_who_did_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -40,18 +43,19 @@ async def test_E04_a_stall_is_reported_with_the_stack_of_who_did_it(caplog: pyte
 
 
 class StallingFeed(ScriptedFeed):
-    """Calls somebody's code in the engine's own thread, once."""
+    """Calls somebody's code in the engine's own thread, once: until something was seen, and a moment longer."""
 
     def __init__(self, deliver: Any) -> None:
         super().__init__(deliver)
         self.stall = asyncio.Event()
-        self.seen = threading.Event()
+        self.stalling, self.seen = threading.Event(), threading.Event()
 
     async def run(self) -> None:
         running = asyncio.create_task(super().run())
         await self.stall.wait()
+        self.stalling.set()
         selfish_code(self.seen, 60.0)
-        self.stalled = True
+        selfish_code(threading.Event(), 0.3)  # the watchdog looks within a tenth of a second
         await running
 
 
@@ -69,6 +73,7 @@ async def test_E04_I8_a_stalled_engine_is_reported_and_its_outputs_are_stale_by_
         await until(lambda: stream.latest is not None and any(row.status is Status.OK for row in stream.latest))
         assert stream._loop is not None
         stream._loop.call_soon_threadsafe(feeds[0].stall.set)
+        await until(feeds[0].stalling.is_set)
         await until(lambda: stream.latest is not None and all(row.status is Status.STALE for row in stream.latest))
         feeds[0].seen.set()
         assert stream.watchdog is not None

@@ -87,6 +87,7 @@ class Hub:
         self.delivery = Delivery(settings, self.clock, self.metrics, self.drop)
         self._requests = Requests(self)
         self.turned_mono_ns = self.clock.now().mono_ns  # when the publisher last came round
+        self._was_late = False  # it came so long after the round before that nobody was judged by it
         self._nothing = nothing_yet(self.clock)
         self._fresh = asyncio.Event()
 
@@ -136,12 +137,15 @@ class Hub:
     def publish(self) -> None:
         """One round: every stream that has readers moves on; who is too far behind goes."""
         now = self.clock.now().mono_ns
+        # The machine slept, or the loop was held up: who is behind by our own fault gets one more round, and only one.
+        self._was_late = not self._was_late and now - self.turned_mono_ns > self.settings.slow_client_s * 0.5e9
         self.turned_mono_ns = now
         market = self.market
         for stream in tuple(self.streams.values()):
             if stream.is_read:
                 self._send(stream, stream.advance(market) if stream.is_due(market.now_mono_ns) else None, now)
-        self.delivery.drop_overdue(now)
+        if not self._was_late:
+            self.delivery.drop_overdue(now)
         self.history.sample(market.snapshot)  # nobody waits for it
 
     def _send(self, stream: Stream, message: Message | None, now: int) -> None:

@@ -310,7 +310,7 @@ class LiveStream:
         self._frames += 1
         if self._oldest_frame is None:
             self._oldest_frame = now
-        if self._publish == "every_event":
+        if self._publish == "every_event" and not self._is_closing():
             self._price()
         if self._wake is not None:
             self._wake.set()
@@ -319,15 +319,19 @@ class LiveStream:
         assert self._wake is not None
         while True:
             woken = await self._until_due(self._wake)
-            if self._closing is not None and self._closing.is_set():
-                return  # that we end the feed is no news of the market: the last snapshot stays what it was
             self._wake.clear()
             if woken and self._publish == "every_event":
                 continue  # priced as it came, which has moved the deadline
             await self._let_frames_pass()
+            if self._is_closing():
+                return
             self._price()
             if isinstance(self._publish, int):
                 await asyncio.sleep(self._publish / 1000)
+
+    def _is_closing(self) -> bool:
+        """That we end the feed is no news of the market: the last snapshot stays what it was."""
+        return self._closing is not None and self._closing.is_set()
 
     async def _let_frames_pass(self) -> None:
         """Behind the venue, frames get as much time as pricing takes: else the backlog would grow for ever."""

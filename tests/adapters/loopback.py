@@ -28,14 +28,14 @@ from pricer.conventions import NS_PER_DAY
 from pricer.simulator.faults import Fault, fault
 from pricer.simulator.proxy import FaultProxy
 from tests.adapters.deribit_frames import options
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, Hurried
 
 # Patience of tests; the defaults are asserted on virtual time. An answer to a ping may take as long as a busy machine
 # needs for it, but where it is what the test waits for.
 QUICK = FeedLimits(
     ping_interval_s=0.1, ping_timeout_s=30.0, close_timeout_s=0.3, backoff_first_s=0.05, backoff_cap_s=0.2
 )
-IMPATIENT = replace(QUICK, ping_timeout_s=0.5)
+IMPATIENT = replace(QUICK, ping_timeout_s=1.0)
 
 
 def listed(count: int) -> list[dict[str, Any]]:
@@ -153,7 +153,7 @@ class Watched:
         self.adapter = adapter or Deribit()
         self.events: list[AnyEvent] = []
         self.instants: list[Instant] = []
-        self.clock = SystemClock()
+        self.clock = Hurried()
         self.feed = Feed(
             self.adapter,
             url,

@@ -22,7 +22,7 @@ from pricer.adapters.deribit import Deribit
 from pricer.adapters.events import AnyEvent, UnderlyingPrice
 from pricer.adapters.limits import FeedLimits
 from pricer.adapters.transport import Connection, ConnectionLost
-from pricer.clock import Instant
+from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import ConfigError, ConnectError
 from tests.adapters.deribit_frames import FIXED_CHANNELS, encoded, fixture
 from tests.adapters.loopback import IMPATIENT, QUICK, Proxy, SmallVenue, Watch, listed
@@ -365,11 +365,18 @@ async def test_W08_a_ping_flood_delays_no_data_and_keeps_no_silent_connection(wa
                 await asyncio.sleep(0.01)
 
     venue = SmallVenue(flood)
-    limits = replace(QUICK, idle_timeout_s=0.7, ping_interval_s=0.05)  # far above the 10 ms between two prices
+    limits = replace(QUICK, idle_timeout_s=20.0, ping_interval_s=0.05)
     async with venue.running(), watch(venue.url, limits=limits).running() as watched:
+
+        def prices() -> list[float]:
+            return [event.price for event in watched.events if isinstance(event, UnderlyingPrice)]
+
+        await until(lambda: len(prices()) == 25 and watched.count("live") == 1)
+        watched.clock.ahead_ns = 10 * NS_PER_SECOND
+        await asyncio.sleep(0.2)  # pings and pongs both ways
+        watched.clock.ahead_ns = 20 * NS_PER_SECOND
         await until(lambda: watched.count("closed") == 1)
-        prices = [event.price for event in watched.events if isinstance(event, UnderlyingPrice)]
-        assert prices == [1.0 + number for number in range(0, 2500, 100)]
+        assert prices() == [1.0 + number for number in range(0, 2500, 100)]
         assert watched.losses[0].reason == "idle"
 
 

@@ -31,8 +31,8 @@ from tests.data import CHECKOUT
 from tests.free_port import free_port
 from tests.handmade import SECOND
 from tests.sidecar.serving import QUICK, running, stream_of
-from tests.sidecar.snapshots import Market, Source
-from tests.waiting import PATIENCE_S, until
+from tests.sidecar.snapshots import LONG_NS, Market, Source
+from tests.waiting import PATIENCE_S, Hurried, until
 
 
 async def test_a_client_has_the_numbers_of_the_engine(source: Source, market: Market) -> None:
@@ -53,15 +53,16 @@ async def test_a_client_has_the_numbers_of_the_engine(source: Source, market: Ma
 
 
 async def test_X03_numbers_turn_stale_without_any_message_from_the_server() -> None:
-    market, source = Market(SystemClock(), lasts_ns=3 * SECOND), Source()
+    market, source, clock = Market(SystemClock()), Source(), Hurried()
     source.publish(market.snapshot())
     name = market.definitions[1].names[4]
     async with running(source) as address:
-        chain = connect(stream_of(address))
+        chain = connect(stream_of(address), clock=clock)
         await chain.__aenter__()
         state = await anext(aiter(chain))
         assert state[name].delta > 0
-    await until(lambda: state[name].status is Status.STALE)  # the server is gone
+    clock.ahead_ns = LONG_NS  # the server is gone
+    assert state[name].status is Status.STALE
     with pytest.raises(NotTradable, match="STALE: UNDERLYING_STALE"):
         _ = state[name].delta
     await chain.__aexit__(None, None, None)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from pricer.clock import NS_PER_SECOND, Instant, SystemClock
 from pricer.config import ServerSection, Settings
@@ -104,7 +105,8 @@ async def test_Z03_a_websocket_without_a_valid_token_is_told_and_closed(
     given: dict[str, Any] = {"tokens_file": str(ring.path), "auth_timeout_s": 0.2}
     async with secured(source, **given) as address, unknown(address) as websocket:
         if first is not None:
-            await websocket.send(first)
+            with suppress(ConnectionClosed):  # on a busy machine it comes too late, and all the same is heard
+                await websocket.send(first)
         error = await hear(websocket)
         assert (error["type"], error["code"]) == ("error", "unauthorized")
         assert (await ended(websocket))[0] == 4401

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pricer.sidecar.clients import Client
 from pricer.sidecar.hub import SnapshotSource
 from pricer.sidecar.protocol import StreamKey, about, gap
 from pricer.snapshot import VenueHealth
@@ -175,6 +176,36 @@ def test_V01_a_client_that_is_behind_too_long_is_closed_with_a_reason() -> None:
     assert slow not in bench.hub.clients
     assert slow.outbox.size == 0, "its memory is given back"
     assert b'volstream_clients_closed_total{stage="slow_client"} 1.0' in bench.hub.metrics.text()
+
+
+def behind(bench: Bench) -> Client:
+    """A client that has stopped reading a few rounds ago."""
+    client = bench.join()
+    bench.say(client)
+    bench.links[client].window = 0
+    for _ in range(5):
+        bench.tick()
+    assert not client.free
+    return client
+
+
+def test_V01_H13_who_is_behind_because_the_sidecar_stood_still_gets_one_more_round() -> None:
+    bench = Bench()
+    reads, sleeps = behind(bench), behind(bench)
+    bench.tick(3600.0)  # the machine slept
+    assert bench.closed == []
+    bench.links[reads].reads()
+    bench.tick()
+    assert bench.links[reads].closed is None
+    assert bench.links[sleeps].closed == (1008, "behind for more than 10 s")
+
+
+def test_V01_a_sidecar_whose_every_round_is_late_drops_a_slow_client_all_the_same() -> None:
+    bench = Bench(min_interval_ms=10_000)
+    behind(bench)
+    for _ in range(2):
+        bench.tick(11.0)
+    assert bench.closed == [(1008, "behind for more than 10 s")]
 
 
 def test_V01_a_client_that_needs_more_than_the_hard_limit_is_closed_at_once() -> None:

@@ -11,12 +11,13 @@ import ssl
 import stat
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from pricer.config import Settings
 from pricer.errors import ConfigError
@@ -104,7 +105,8 @@ async def test_Z05_a_running_sidecar_shows_no_secret_anywhere(
             except InvalidStatus as refused:
                 shown.append(str(refused.response.body))
             async with joined_tls(where, trust) as websocket:
-                await websocket.send(orjson.dumps({"op": "auth", "tokens": presented}).decode())
+                with suppress(ConnectionClosed):  # on a busy machine it comes too late
+                    await websocket.send(orjson.dumps({"op": "auth", "tokens": presented}).decode())
                 shown.append(str(await hear(websocket)))
         shown += [repr(task) for task in asyncio.all_tasks()]
     with pytest.raises(ConfigError) as caught:

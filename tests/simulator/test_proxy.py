@@ -183,8 +183,9 @@ async def test_a_late_close(bench: Bench) -> None:
 
 async def test_a_swizzle_holds_some_connections_and_frees_them_all(bench: Bench) -> None:
     pairs = [await bench.connect() for _ in range(8)]
-    bench.begin("stall", share=0.7, for_s=2.0)
-    await asyncio.sleep(1.0)  # by now all that will be held are, and they go on one by one
+    loop = asyncio.get_running_loop()
+    bench.proxy.path.use_clock(lambda: loop.time() - 3.0)
+    bench.begin("stall", share=0.7, for_s=6.0)  # all that will be held are by now, and they go on one by one
     for _, far in pairs:
         far[1].write(b"x")
     reading = [asyncio.create_task(read(near, 1)) for near, _ in pairs]

@@ -36,8 +36,8 @@ async def test_E03_a_callback_that_blocks_delays_neither_the_engine_nor_its_neig
         before = float(np.median(late_ns))
         stuck = stream.on_snapshot(blocking)
         await asyncio.to_thread(blocked.wait, 60)
-        late_ns.clear()
         made = stream.stats["snapshots"]
+        late_ns.clear()
         await until(lambda: len(late_ns) >= 10)
         assert stream.stats["snapshots"] >= made + 8
         # A busy machine is given a second: whom the one that blocks held up would wait for a minute and a half.

@@ -39,11 +39,12 @@ async def test_iterating_gives_consistent_snapshots_with_ok_numbers() -> None:
             if len(versions) == 5:
                 break
         assert versions == sorted(set(versions))
-        assert stream.latest is not None
-        assert {row.status for row in stream.latest} == {Status.OK}
-        assert stream.latest.reasons & Reason.CONFLATED, "hundreds of frames waited, one snapshot was made"
+        # On a busy machine a number may be too old for a moment, or a snapshot come of one frame alone.
+        await until(lambda: stream.latest is not None and {row.status for row in stream.latest} == {Status.OK})
+        # Hundreds of frames waited, and one snapshot was made.
+        await until(lambda: stream.latest is not None and Reason.CONFLATED in stream.latest.reasons)
         assert stream.latencies.count > 0
-    assert not volstream_threads()
+    await until(lambda: not volstream_threads())  # the last of it may be on its way out
 
 
 async def test_E02_a_callback_that_raises_is_counted_and_suspended_and_others_are_unaffected() -> None:
@@ -87,7 +88,7 @@ async def test_an_engine_that_fails_reaches_every_reader() -> None:
         with pytest.raises(VolstreamError, match="boom"):
             async for _ in other:
                 pass
-    assert not volstream_threads()
+    await until(lambda: not volstream_threads())  # the last of it may be on its way out
 
 
 async def test_closing_ends_every_reader() -> None:
@@ -166,7 +167,9 @@ class Harness:
             async def connected(self, timeout: float) -> None:  # noqa: ASYNC109 - the feed's own signature
                 await asyncio.sleep(timeout)
 
-            async def close(self) -> None: ...
+            async def close(self) -> None:
+                if harness.deliver is not None:
+                    deliver([harness.scene.index()], harness.clock.now())
 
         return Silent()
 
@@ -242,6 +245,30 @@ async def test_silence_is_published_by_its_deadline_under_every_policy() -> None
             await until(lambda: stream.stats["priced_by_deadline"] >= 2)
 
 
+@pytest.mark.parametrize("publish", ["every_event", "when_drained"])
+async def test_what_a_feed_says_of_its_own_end_is_not_published(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness, letting = Harness(publish=publish), threading.Event()
+
+    async def until_closing(stream: LiveStream) -> None:
+        """As while it is behind, and frames come first."""
+        letting.set()
+        assert stream._closing is not None
+        await stream._closing.wait()
+
+    async with harness.stream as stream:
+        await harness.chain()
+        await until(lambda: stream.stats["snapshots"] > 0)
+        monkeypatch.setattr(LiveStream, "_let_frames_pass", until_closing)
+        before = stream.stats["snapshots"]
+        if publish == "when_drained":
+            assert harness.deliver is not None
+            harness.deliver([harness.scene.index()])
+            await until(letting.is_set)
+    assert stream.stats["snapshots"] == before
+
+
 async def test_frames_without_news_make_no_snapshot_and_no_latency() -> None:
     harness = Harness(publish="every_event")
     async with harness.stream as stream:
@@ -264,7 +291,7 @@ async def test_an_exception_in_the_pricing_reaches_the_readers(monkeypatch: pyte
         await harness.chain()
         with pytest.raises(VolstreamError, match="division by zero"):
             await collect(stream.subscribe())
-    assert not volstream_threads()
+    await until(lambda: not volstream_threads())  # the last of it may be on its way out
 
 
 async def test_a_disk_that_fails_ends_the_recording_and_closes_its_file_while_pricing_goes_on(tmp_path: Path) -> None:

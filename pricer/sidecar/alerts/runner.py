@@ -82,7 +82,9 @@ class Alerting:
         """One round; gives what has changed."""
         now = self._clock.now()
         changes = self._taken_over(now)
-        changes += await asyncio.to_thread(self._round, self._newest(), now)
+        found, active = await asyncio.to_thread(self._round, self._newest(), now)
+        changes += found
+        self.active = active  # here and not on the thread: whoever sees an alert has been told of it
         self.notices.take(changes)
         told = self.notices.due(now)
         if told:
@@ -91,10 +93,8 @@ class Alerting:
                 sink.tell(told)
         return changes
 
-    def _round(self, snapshot: Snapshot, now: Instant) -> list[Change]:
-        changes = self.watch.look(snapshot, now)
-        self.active = tuple(self.watch.active)
-        return changes
+    def _round(self, snapshot: Snapshot, now: Instant) -> tuple[list[Change], tuple[Active, ...]]:
+        return self.watch.look(snapshot, now), tuple(self.watch.active)
 
     def _taken_over(self, now: Instant) -> list[Change]:
         """What ends because its rule does."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from pricer.sidecar.alerts.runner import Alerting, LogSink, Sink
 from pricer.sidecar.alerts.watch import Watch
 from tests.handmade import SECOND
 from tests.sidecar.snapshots import Market
+from tests.waiting import PATIENCE_S
 
 START = Instant(1_795_000_000 * SECOND, 1000 * SECOND)
 
@@ -56,6 +59,28 @@ async def test_a_rule_fires_and_is_told_everywhere(caplog: pytest.LogCaptureFixt
     assert not running.active
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert caplog.messages == [f"r0 raised: {name} at 6", f"r0 cleared: {name} at 1"]
+
+
+async def test_whoever_sees_an_alert_has_been_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients are shown what is active whenever the loop comes round, also while it waits for a round's thread."""
+    market, kept = Market(ManualClock(START)), Kept()
+    running = alerting(market, kept)
+    market.quote(0, 10, iv=6.0)
+    judged, seen, on_a_thread = asyncio.Event(), asyncio.Event(), asyncio.to_thread
+
+    async def late(function: Callable[..., Any], *arguments: Any) -> Any:
+        found = await on_a_thread(function, *arguments)
+        judged.set()
+        await seen.wait()
+        return found
+
+    monkeypatch.setattr(asyncio, "to_thread", late)
+    looking = asyncio.create_task(running.look())
+    await asyncio.wait_for(judged.wait(), PATIENCE_S)
+    assert (running.active, kept.notices) == ((), [])
+    seen.set()
+    await looking
+    assert len(running.active) == len(kept.notices) == 1
 
 
 async def test_X06_five_thousand_rules_leave_the_loop_its_turns() -> None:
