@@ -415,6 +415,11 @@ async def test_every_part_of_an_instrument_is_drawn_from_its_source(browser: Bro
         await expect(page.locator(".panel td", has_text="<b>BTC</b>")).to_be_visible()
         assert not await scrolls_sideways(page, ".panels")
         assert watched.complaints == []
+        quotes = page.locator(".panel", has_text="Price and volatility")
+        await expect(quotes.locator("h2")).to_contain_text("old")
+        await page.evaluate("location.hash = '#/instrument/FOO'")
+        await expect(quotes).to_contain_text("'FOO'")
+        await expect(quotes.locator("h2")).to_have_text("Price and volatility")  # no age of the option before
 
 
 async def test_a_token_is_asked_for_sent_once_and_kept_for_this_tab_only(browser: Browser, sidecar: Sidecar) -> None:
