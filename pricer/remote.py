@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,9 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from pricer.adapters.network import Network
-from pricer.chainview import ChainView, view_of
+from pricer.chainview import ChainView, FeedLine, view_of
+from pricer.clock import SystemClock
 from pricer.errors import ConfigError, ConnectError, ProtocolError
-from pricer.sidecar.client import connect
+from pricer.sidecar.client import Connection, connect
 from pricer.snapshot import Snapshot
 
 TIMEOUT_S = 5.0
@@ -54,7 +57,8 @@ def token_from(path: str | None, environment: Mapping[str, str]) -> str | None:
 
 
 class SidecarChains:
-    """The chains of one sidecar; `run` keeps them fresh. A sidecar that has gone leaves them to turn STALE.
+    """The chains of one sidecar; `run` keeps them fresh. A sidecar that has gone leaves them to turn STALE, and they say
+    since when in place of its feeds, of which nothing is known then.
 
     `token`, `ca_file` and `unix_socket` are as in `pricer.sidecar.client.connect`.
     """
@@ -73,11 +77,29 @@ class SidecarChains:
         self._ways: dict[str, Any] = {"token": token, "ca_file": ca_file, "unix_socket": unix_socket}
         connect(self.stream, **self._ways)  # what is impossible is told before anything is sent
         self._snapshots: dict[str, Snapshot] = {}
+        self._connections: dict[str, Connection] = {}
+        self._lost_ns: dict[str, int] = {}  # since when, as far as somebody looked
 
     def latest(self, underlying: str) -> ChainView | None:
         """The newest chain, as it is to be seen now."""
+        self._look_for_losses()
         snapshot = self._snapshots.get(underlying)
-        return None if snapshot is None else view_of(snapshot, underlying)
+        if snapshot is None:
+            return None
+        view = view_of(snapshot, underlying)
+        if underlying not in self._lost_ns:
+            return view
+        since = datetime.fromtimestamp(self._lost_ns[underlying] / 1e9, UTC)
+        return replace(view, feeds=(FeedLine(view.venue, "sidecar lost", f"since {since:%H:%M:%S} UTC"),))
+
+    def _look_for_losses(self) -> None:
+        """Of all chains, so that one that is shown later knows its time, too."""
+        now = SystemClock().now()
+        for underlying, chain in self._connections.items():
+            if chain.is_lost:
+                self._lost_ns.setdefault(underlying, now.wall_ns)
+            else:
+                self._lost_ns.pop(underlying, None)
 
     async def run(self) -> None:
         """Until cancelled; `ConnectError` where no sidecar answers at first, `ProtocolError` where it refuses."""
@@ -93,6 +115,7 @@ class SidecarChains:
 
     async def _follow(self, underlying: str) -> None:
         async with connect(self.stream, underlying, **self._ways) as chain:
+            self._connections[underlying] = chain
             async for snapshot in chain:
                 self._snapshots[underlying] = snapshot
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pricer.clock import SystemClock
 from pricer.errors import ConfigError
 from pricer.remote import SidecarChains, token_from
+from tests.free_port import free_port
+from tests.sidecar.serving import running
+from tests.sidecar.snapshots import Market, Source
+from tests.waiting import until
 
 
 async def test_a_guarded_sidecar_is_asked_with_the_token_over_its_own_socket(tmp_path: Path) -> None:
@@ -27,6 +34,26 @@ async def test_a_guarded_sidecar_is_asked_with_the_token_over_its_own_socket(tmp
         names = await asyncio.to_thread(chains._ask_for_underlyings)
     assert names == ("BTC", "ETH")
     assert "authorization: bearer a-secret" in asked[0].lower()
+
+
+async def test_a_sidecar_that_is_gone_is_told_in_the_place_of_its_feeds_until_it_is_back() -> None:
+    port, source = free_port(), Source()
+    source.publish(Market(SystemClock(), expiries=1).snapshot())
+    chains = SidecarChains(f"http://127.0.0.1:{port}", ["BTC"])
+
+    def says(state: str) -> Callable[[], bool]:
+        return lambda: (view := chains.latest("BTC")) is not None and view.feeds[0].state == state
+
+    async with running(source, port=port):
+        keeping = asyncio.create_task(chains.run())
+        await until(says("live"))
+    await until(says("sidecar lost"))
+    view = chains.latest("BTC")
+    assert view is not None
+    assert [re.sub(r"\d", "0", feed.reason) for feed in view.feeds] == ["since 00:00:00 UTC"]
+    async with running(source, port=port):
+        await until(says("live"))
+    keeping.cancel()
 
 
 def test_I10_a_token_goes_to_this_machine_or_over_tls_and_nowhere_else() -> None:
