@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from pricer.clock import SystemClock
-from pricer.errors import ConfigError
+from pricer.errors import ConfigError, ConnectError
 from pricer.remote import SidecarChains, token_from
 from tests.free_port import free_port
+from tests.sidecar.secured import Ring, secured
 from tests.sidecar.serving import running
 from tests.sidecar.snapshots import Market, Source
 from tests.waiting import until
@@ -54,6 +55,19 @@ async def test_a_sidecar_that_is_gone_is_told_in_the_place_of_its_feeds_until_it
     async with running(source, port=port):
         await until(says("live"))
     keeping.cancel()
+
+
+@pytest.mark.parametrize("underlyings", [(), ("BTC",)], ids=["all", "one"])
+async def test_a_sidecar_that_asks_for_a_token_is_an_error_that_says_token(
+    tmp_path: Path, underlyings: tuple[str, ...]
+) -> None:
+    ring = Ring(tmp_path / "tokens")
+    ring.add("desk")
+    async with secured(Source(), tokens_file=str(ring.path)) as address:
+        with pytest.raises(ConnectError, match=r"asks for a token: give --token-file or VOLSTREAM_TOKEN$"):
+            await SidecarChains(address, underlyings).run()
+        with pytest.raises(ConnectError, match=r"does not accept the token of --token-file or VOLSTREAM_TOKEN$"):
+            await SidecarChains(address, underlyings, token="wrong").run()
 
 
 def test_I10_a_token_goes_to_this_machine_or_over_tls_and_nowhere_else() -> None:
