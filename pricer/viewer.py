@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.live import Live
 
 from pricer.chainview import ChainView, view_of
-from pricer.conventions import Status
+from pricer.conventions import NS_PER_DAY, Status
+from pricer.errors import ConfigError
+from pricer.expiries import expiry_label
 from pricer.streaming import LiveStream
 from pricer.supervisor import Supervisor
 from pricer.terminal import FRAMES_PER_SECOND, ChainScreen, Selection
@@ -72,7 +74,10 @@ def keys_in(text: str) -> Iterator[str]:
 
 
 class Viewer:
-    """Shows chains until `stop` is set or q is pressed."""
+    """Shows chains until `stop` is set or q is pressed.
+
+    `ConfigError` where the chain has no expiry on the day of the one that `selection` asks for first.
+    """
 
     def __init__(
         self,
@@ -87,6 +92,7 @@ class Viewer:
         self._console = console
         self._stop = stop
         self._selection = selection or Selection()
+        self._asked_ns = self._selection.expiry_ns  # until it was found
         self._footer = footer
         self._at = 0
 
@@ -104,15 +110,32 @@ class Viewer:
         """Print one frame as soon as the chain has numbers; the empty one where it has none for `FIRST_S`."""
         for _ in range(round(FIRST_S / FRAME_S)):
             view = self._view()
-            piece = view.slice_at(self._selection.expiry_ns) if view else None
-            if (piece is not None and piece.statuses[Status.OK]) or await wait_for(self._stop, FRAME_S):
+            if (view is not None and self._has_numbers(view)) or await wait_for(self._stop, FRAME_S):
                 break
         self._console.print(self.frame(), end="")
 
     def frame(self, *, keys: bool = False) -> ChainScreen:
         """The chain of this moment."""
         footer = self._footer if isinstance(self._footer, str) else self._footer()
-        return ChainScreen(self._view(), self._selection, footer, self._keys if keys else ())
+        view = self._view()
+        if view is not None and self._asked_ns is not None:
+            self._find(view, self._asked_ns)
+        return ChainScreen(view, self._selection, footer, self._keys if keys else ())
+
+    def _find(self, view: ChainView, asked_ns: int) -> None:
+        """The expiry of that day, whatever its hour. That there is none is known only once another one has numbers."""
+        expiries = [piece.expiry_ns for piece in view.slices]
+        same_day = [ns for ns in expiries if ns // NS_PER_DAY == asked_ns // NS_PER_DAY]
+        if same_day:
+            self._selection.expiry_ns = min(same_day, key=lambda ns: abs(ns - asked_ns))
+            self._asked_ns = None
+        elif self._has_numbers(view):
+            known = ", ".join(map(expiry_label, expiries))
+            raise ConfigError(f"expiry: {view.underlying} has no {expiry_label(asked_ns)}; there are {known}")
+
+    def _has_numbers(self, view: ChainView) -> bool:
+        piece = view.slice_at(self._selection.expiry_ns)
+        return piece is not None and piece.statuses[Status.OK] > 0
 
     @property
     def _keys(self) -> tuple[str, ...]:

@@ -231,11 +231,15 @@ for command in ("demo", "serve"):
         (["demo", "--port", "http"], "'http'"),
         (["demo", "--seed", "1.5"], "'1.5'"),
         (["watch", "--rows", "-3"], "'-3'"),
+        (["watch", "--rows", "0"], "'0'"),
         (["demo", "--duration", "-1"], "'-1'"),
         (["serve", "--host", "0.0.0.0"], "'0.0.0.0'"),
         (["serve", "--url", "http://127.0.0.1"], "'http://127.0.0.1'"),
         (["serve", "--config", "/nowhere/volstream.toml"], "/nowhere/volstream.toml"),
         (["watch", "--url", "127.0.0.1:8765"], "'127.0.0.1:8765'"),
+        (["watch", "--url", "http://127.0.0.1:8765/foo"], "'http://127.0.0.1:8765/foo'"),
+        (["watch", "--ca-file", "/nope", "--url", "http://127.0.0.1:8765"], "ca_file"),
+        (["watch", "--ca-file", "/nope", "--url", "https://127.0.0.1:8765"], "'/nope'"),
         (["watch", "--url", "http://127.0.0.1:8765", "--venue", "deribit"], "--venue"),
         (["watch", "--venue", "nowhere"], "'nowhere'"),
         (["watch", "--expiry", "soon"], "'soon'"),
@@ -269,6 +273,13 @@ def test_a_sidecar_that_is_not_there_fails_with_its_address(volstream: Any) -> N
     outcome = volstream("watch", "--url", f"http://127.0.0.1:{port}", "--underlying", "BTC", "--once")
     assert outcome.code == 1
     assert is_one_line(outcome.err)
+
+
+def test_a_socket_that_is_not_there_is_what_the_error_names(volstream: Any) -> None:
+    outcome = volstream("watch", "--unix-socket", "/tmp/nope.sock", "--once")
+    assert outcome.code == 1
+    assert is_one_line(outcome.err)
+    assert "no sidecar answers at /tmp/nope.sock: " in outcome.err
 
 
 def test_a_taken_port_is_named_by_simulate_and_serve(volstream: Any) -> None:

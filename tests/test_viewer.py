@@ -8,6 +8,7 @@ import os
 import pty
 import termios
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -15,7 +16,10 @@ from rich.console import Console
 from pricer import viewer as module
 from pricer.chainview import ChainView, view_of
 from pricer.conventions import Reason, Status
+from pricer.errors import ConfigError
+from pricer.expiries import parse_expiry
 from pricer.snapshot import Snapshot
+from pricer.terminal import Selection
 from pricer.viewer import Viewer, keyboard, keys_in, wait_for
 from tests.handmade import handmade_snapshot, set_status
 
@@ -132,6 +136,30 @@ async def test_a_single_frame_without_numbers_comes_in_the_end(monkeypatch: pyte
     viewer, console, _ = viewer_of(Made())
     await asyncio.wait_for(viewer.once(), 30.0)
     assert "waiting" in text_of(console)
+
+
+def asking_for(expiry: str, snapshot: Snapshot) -> Viewer:
+    selection = Selection(parse_expiry(expiry))
+    console = Console(width=180, height=30, file=io.StringIO())
+    return Viewer(Made(BTC=snapshot), console=console, stop=asyncio.Event(), selection=selection)
+
+
+@pytest.mark.parametrize(("asked", "label"), [("25NOV30", "25NOV30"), ("2026-11-28", "28NOV26")])
+async def test_an_expiry_that_does_not_exist_is_an_error_that_names_those_there_are(asked: str, label: str) -> None:
+    viewer = asking_for(asked, handmade_snapshot()[0])
+    for showing in (viewer.once(), viewer.run()):
+        with pytest.raises(ConfigError, match=rf"BTC has no {label}; there are 19NOV26, .*, 24SEP27$"):
+            await asyncio.wait_for(showing, 30.0)
+
+
+async def test_an_expiry_is_looked_for_by_its_day_and_not_before_the_chain_is_known() -> None:
+    snapshot, _ = handmade_snapshot()
+    viewer = asking_for("2026-12-04T16:00", replace(snapshot, blocks=()))
+    assert "waiting" in frame(viewer)
+    viewer._chains = Made(BTC=snapshot)
+    assert " 4DEC26 in" in frame(viewer)
+    viewer._chains = Made(BTC=replace(snapshot, blocks=snapshot.blocks[-1:]))  # it has been settled
+    assert " 24SEP27 in" in frame(viewer)
 
 
 async def test_keys_come_from_a_terminal_which_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

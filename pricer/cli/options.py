@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pricer.cli.values import moment, port_number, positive, whole
+from pricer.cli.values import count, moment, port_number, positive, whole
 
 
 def option(*names: str, parse: Callable[[str], Any] | None = None, metavar: str | None = None, help: str) -> Any:
@@ -45,5 +45,5 @@ Expiry = Annotated[
     option("--expiry", parse=moment, metavar="DATE", help="The expiry to show first: 26MAR27 or 2026-03-26."),
 ]
 Rows = Annotated[
-    int | None, option("--rows", parse=whole, metavar="N", help="How many strikes to show; by default all that fit.")
+    int | None, option("--rows", parse=count, metavar="N", help="How many strikes to show; by default all that fit.")
 ]

@@ -45,6 +45,14 @@ def whole(text: str) -> int:
     return int(value)
 
 
+def count(text: str) -> int:
+    """A whole number, one or above."""
+    value = whole(text)
+    if value == 0:
+        raise typer.BadParameter(f"{text!r} is not above zero")
+    return value
+
+
 def port_number(text: str) -> int:
     """A TCP port; 0 stands for a free one."""
     value = whole(text)

@@ -91,6 +91,11 @@ class Connection:
         """How often our values were compared with the sidecar's checksum of its own."""
         return self._follower.verified
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is gone, and no other one has brought the stream up to date since."""
+        return self._failures > 0 and not self._follower.in_sync
+
     def lag(self) -> float:
         """Seconds for which a newer state than the last one read has been waiting; 0 when the newest was read."""
         return self._states.lag()

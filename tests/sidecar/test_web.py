@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -414,6 +415,11 @@ async def test_every_part_of_an_instrument_is_drawn_from_its_source(browser: Bro
         await expect(page.locator(".panel td", has_text="<b>BTC</b>")).to_be_visible()
         assert not await scrolls_sideways(page, ".panels")
         assert watched.complaints == []
+        quotes = page.locator(".panel", has_text="Price and volatility")
+        await expect(quotes.locator("h2")).to_contain_text("old")
+        await page.evaluate("location.hash = '#/instrument/FOO'")
+        await expect(quotes).to_contain_text("'FOO'")
+        await expect(quotes.locator("h2")).to_have_text("Price and volatility")  # no age of the option before
 
 
 async def test_a_token_is_asked_for_sent_once_and_kept_for_this_tab_only(browser: Browser, sidecar: Sidecar) -> None:
@@ -481,6 +487,16 @@ async def test_the_checksum_of_every_channel_fits_in_a_browser(browser: Browser,
         assert (counts["checksums"], counts["breaks"], counts["connections"]) == (0, 0, 1)
 
 
+UNREADY: list[tuple[int, dict[str, Any], str]] = [
+    (404, {"code": "not_found", "detail": "Not Found"}, "This sidecar does not offer readiness here."),
+    (503, {"ready": False, "missing": ["no forward"]}, "Not ready. What is missing:no forward"),
+]
+
+
+async def fulfilled(status: int, answer: dict[str, Any], route: Route) -> None:
+    await route.fulfill(status=status, json=answer)
+
+
 async def test_a_sidecar_with_tokens_opens_to_the_right_one_only(
     browser: Browser, sidecar: Sidecar, tmp_path: Path
 ) -> None:
@@ -504,6 +520,15 @@ async def test_a_sidecar_with_tokens_opens_to_the_right_one_only(
         await page.reload()  # the tab still knows it
         await expect(page.locator(".line.atm")).to_be_visible()
         await expect(page.locator("#unlock")).to_be_hidden()
+        await page.keyboard.press("6")
+        said = page.locator(".panel", has_text="Readiness")
+        await expect(said).to_contain_text(re.compile("Ready: traffic may be sent|What is missing:deribit"))
+        for status, answer, told in UNREADY:
+            await page.keyboard.press("1")
+            await expect(page.locator("#pages [aria-current]")).to_have_text("Chain")
+            await page.route("**/health/ready", partial(fulfilled, status, answer))
+            await page.keyboard.press("6")
+            await expect(said).to_contain_text(told)
         assert secret not in page.url
         assert not any(secret in asked for asked in watched.addresses)
 

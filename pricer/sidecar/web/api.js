@@ -9,10 +9,12 @@ export const token = {
 export class ApiError extends Error {
   name = "ApiError";
 
-  constructor(status, { code, detail } = {}) {
+  constructor(status, answer) {
+    const { code, detail } = answer ?? {};
     super(typeof detail === "string" ? detail : `HTTP ${status}`);
     this.status = status; // 0: the sidecar was not reached
     this.code = code ?? String(status);
+    this.answer = answer;
   }
 }
 

@@ -34,3 +34,8 @@ test("a refusal says the sidecar's own words, nobody there is status 0", async (
   await assert.rejects(get(refusing), { name: "ApiError", status: 404, code: "unknown", message: "no option X" });
   await assert.rejects(get("http://127.0.0.1:1/"), { name: "ApiError", status: 0 });
 });
+
+test("a 503 that says more than a refusal keeps what it says", async (context) => {
+  const unready = await served(context, (_, response) => response.writeHead(503).end('{"ready": false, "missing": ["BTC"]}'));
+  await assert.rejects(get(unready), { name: "ApiError", status: 503, answer: { ready: false, missing: ["BTC"] } });
+});

@@ -64,6 +64,9 @@ export class Figures {
   }
 
   say(text) {
-    for (const panel of [this.#quotes, this.#greeks]) panel.say(text);
+    for (const panel of [this.#quotes, this.#greeks]) {
+      panel.note(""); // which was of the option before
+      panel.say(text);
+    }
   }
 }

@@ -58,20 +58,24 @@ class HealthPage {
     clearTimeout(this.#timer);
   }
 
-  // 503 is an answer, too: it says what is missing.
   async #readiness() {
-    const stopped = this.#stopped;
+    const { signal } = this.#stopped;
     try {
-      const answer = await fetch("/health/ready", { signal: stopped.signal });
-      this.#told(await answer.json());
+      this.#told(await this.#context.get("/health/ready", { signal }));
     } catch (error) {
-      if (stopped.signal.aborted) return;
-      this.#ready.say("The sidecar cannot be reached.");
+      if (error.name === "AbortError") return;
+      if (error.name !== "ApiError") throw error;
+      if (error.status === 0) this.#ready.say("The sidecar cannot be reached.");
+      else this.#told(error.answer); // 503 is an answer, too: it says what is missing
+      if (error.status === 401) return; // a token that was refused is not shown again: it would be counted
     }
     this.#timer = setTimeout(() => this.#readiness(), READY_MS);
   }
 
-  #told({ ready, missing = [] }) {
+  // Of a sidecar with a port for metrics, readiness is asked for there.
+  #told(answer) {
+    const { ready, missing = [] } = answer ?? {};
+    if (typeof ready !== "boolean") return this.#ready.say("This sidecar does not offer readiness here.");
     this.#ready.say("");
     const status = ready ? "OK" : "DEGRADED";
     const text = ready ? "Ready: traffic may be sent here." : "Not ready. What is missing:";
