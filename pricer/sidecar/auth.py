@@ -100,17 +100,17 @@ class Authority:
     """The tokens of one sidecar. Its `repr` shows names and scopes only."""
 
     def __init__(self, tokens: Iterable[Token], clock: Clock, *, everybody: Scopes) -> None:
-        self._tokens = tuple(tokens)
+        self.tokens = tuple(tokens)
         self._clock = clock
         self._everybody = everybody
 
     def __repr__(self) -> str:
-        return f"Authority({[(token.name, token.scopes.words) for token in self._tokens]})"
+        return f"Authority({[(token.name, token.scopes.words) for token in self.tokens]})"
 
     @property
     def asks(self) -> bool:
         """Whether a token is asked for at all."""
-        return bool(self._tokens)
+        return bool(self.tokens)
 
     @property
     def anonymous(self) -> Scopes:
@@ -120,7 +120,7 @@ class Authority:
     def find(self, presented: str) -> Token | None:
         """The token that was presented, if it is known and valid now. Takes as long for every answer."""
         digest, found = digest_of(presented), None
-        for token in self._tokens:
+        for token in self.tokens:
             if hmac.compare_digest(token.digest, digest):
                 found = token
         now_ns = self._clock.now().wall_ns
@@ -128,7 +128,7 @@ class Authority:
 
     def holds(self, token: Token, now_ns: int) -> bool:
         """Whether what was found before is still so: a connection outlives the moment it was let in."""
-        known = next((each for each in self._tokens if hmac.compare_digest(each.digest, token.digest)), None)
+        known = next((each for each in self.tokens if hmac.compare_digest(each.digest, token.digest)), None)
         same = known is not None and known.scopes == token.scopes
         return same and known is not None and (known.expires_ns is None or now_ns < known.expires_ns)
 
