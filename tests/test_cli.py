@@ -240,6 +240,7 @@ for command in ("demo", "serve"):
         (["watch", "--venue", "nowhere"], "'nowhere'"),
         (["watch", "--expiry", "soon"], "'soon'"),
         (["simulate", "--venue", "nowhere"], "'nowhere'"),
+        (["simulate", "--chaos", "1", "--faults", "script.json"], "--chaos"),
         (["replay"], "FILE"),
         (["replay", "x", "--csv", "--json"], "--csv"),
     ],
@@ -249,6 +250,16 @@ def test_an_impossible_setting_is_wrong_use_and_named(volstream: Any, words: lis
     assert outcome.code == 2
     assert is_one_line(outcome.err.splitlines(keepends=True)[-1])
     assert named in outcome.err
+
+
+@pytest.mark.parametrize("host", ["sleep", "step_clock"])
+def test_a_script_with_a_fault_of_the_host_is_refused_by_its_name(volstream: Any, tmp_path: Path, host: str) -> None:
+    script = tmp_path / "script.json"
+    script.write_text(f'[[2.0, "reset"], [3, "{host}", {{"for_s": 2}}]]')
+    outcome = volstream("simulate", "--port", "0", "--faults", str(script))
+    assert outcome.code == 2
+    assert is_one_line(outcome.err)
+    assert f"'{host}' is of the pricer's host, on virtual time only" in outcome.err
 
 
 def test_an_unknown_key_in_the_settings_file_is_named(volstream: Any, tmp_path: Path) -> None:
