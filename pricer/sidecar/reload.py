@@ -19,7 +19,7 @@ from pricer.clock import Clock
 from pricer.config import RELOADABLE, RELOADABLE_ALERTS, AlertsSection, ServerSection, Settings
 from pricer.errors import ConfigError
 from pricer.sidecar import tls
-from pricer.sidecar.auth import Authority, authority_of
+from pricer.sidecar.auth import Authority, authority_of, warn_if_none_is_valid
 from pricer.sidecar.door import Door
 
 log = logging.getLogger("pricer.sidecar.reload")
@@ -33,6 +33,8 @@ class Reconfigured(Protocol):
 
 class Watching(Protocol):
     """Who holds the rules."""
+
+    def check(self, settings: AlertsSection) -> None: ...
 
     def reconfigure(self, settings: AlertsSection) -> None: ...
 
@@ -94,6 +96,8 @@ class Reloader:
         server = merged(self.settings.server, new.server, applied)
         alerts = _merged_alerts(self.settings.alerts, new.alerts, applied)
         authority = authority_of(server, self._clock)
+        if self._alerts is not None:
+            self._alerts.check(alerts)
         if self._context is not None:
             tls.renew(self._context, server)  # a certificate is renewed in place: its path stays, its contents change
         # Nothing below can fail.
@@ -102,6 +106,7 @@ class Reloader:
         old_alerts = self.settings.alerts
         self.settings = self.settings.model_copy(update={"server": server, "alerts": alerts})
         self._door.replace(server, authority)
+        warn_if_none_is_valid(authority)
         self._hub.reconfigure(server)
         if self._alerts is not None and alerts != old_alerts:
             self._alerts.reconfigure(alerts)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from pricer.clock import Clock, Instant
+from pricer.sidecar.alerts.aims import Aims
 from pricer.sidecar.alerts.language import Rule
 from pricer.sidecar.alerts.notices import Notice, Notices
 from pricer.sidecar.alerts.watch import Active, Change, Watch
@@ -60,6 +61,7 @@ class Alerting:
     ) -> None:
         self.watch = watch
         self.notices = notices
+        self.aims = Aims()
         self.active: tuple[Active, ...] = ()
         self.counters: Counter[str] = Counter()
         self._sinks = tuple(sinks)
@@ -93,6 +95,7 @@ class Alerting:
 
     def _round(self, snapshot: Snapshot, now: Instant) -> list[Change]:
         changes = self.watch.look(snapshot, now)
+        self.aims.look(self.watch.rules, snapshot, now)
         self.active = tuple(self.watch.active)
         return changes
 
