@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 
 LONGEST_LINE = 8192
 LOG_EVERY_S = 10.0  # FAULTS I11: a fault that repeats writes one line in this time
-# These keep a pace of their own.
-PACED = frozenset({"pricer.sidecar.alerts.notices"})
+# These keep a pace of their own, or are an operator's acts, each of which has an outcome.
+PACED = frozenset({"pricer.sidecar.alerts.notices", "pricer.sidecar.reload"})
 
 # Control characters, format characters (direction marks, zero-width ones), line and paragraph separators, surrogates.
 _HIDDEN_CATEGORIES = frozenset(("Cc", "Cf", "Zl", "Zp", "Cs"))

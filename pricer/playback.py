@@ -6,6 +6,7 @@ equal those of the live run. A foreign one holds frames only: then every frame i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,10 @@ from pricer.errors import ConfigError, RecordingError
 from pricer.feedplan import FeedPlan
 from pricer.snapshot import Snapshot
 
+log = logging.getLogger("pricer.playback")
+
+MOST_NOTES = 5  # in one line
+
 
 def replay(
     path: str | Path, *, underlying: str | None = None, engine: EngineSettings = DEFAULT_SETTINGS
@@ -28,7 +33,8 @@ def replay(
 
     Rows judge their age by the recording's own time: a number that was `OK` then is `OK` here until the iterator moves
     on. Every row carries `REPLAY`. A file that is no recording, or of an unknown venue, is a `RecordingError` at the
-    first step.
+    first step. What is damaged or cut off, as the end of one whose recorder was killed, is left out, with a warning in
+    the log when all the rest is read.
     """
     recording = open_recording(path)
     feed = reenactment_of(recording)
@@ -37,13 +43,16 @@ def replay(
     pricing = Engine(engine, clock=clock)
     for record in recording:
         if isinstance(record, Gap):
-            continue  # `recording.notes` tells; what the lost frames held is missing, not wrong
+            continue  # what the lost frames held is missing, not wrong
         clock.set(record.instant)
         for event in feed.apply(record):
             pricing.apply(event)
         if isinstance(record, PriceMark if marked else Frame):
             snapshot = pricing.price(record.instant, Reason.REPLAY)
             yield snapshot if underlying is None else snapshot.of(underlying)
+    if notes := recording.notes:
+        more = f"; and {len(notes) - MOST_NOTES} more" if len(notes) > MOST_NOTES else ""
+        log.warning("not all of the recording could be read: %s%s", "; ".join(notes[:MOST_NOTES]), more)
 
 
 def reenactment_of(recording: Recording) -> Reenactment:

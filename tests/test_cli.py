@@ -244,6 +244,8 @@ for command in ("demo", "serve"):
         (["watch", "--venue", "nowhere"], "'nowhere'"),
         (["watch", "--expiry", "soon"], "'soon'"),
         (["simulate", "--venue", "nowhere"], "'nowhere'"),
+        (["simulate", "--chaos", "1", "--faults", "script.json"], "--chaos"),
+        (["token", "--expires", "2020-01-01"], "--expires"),
         (["replay"], "FILE"),
         (["replay", "x", "--csv", "--json"], "--csv"),
     ],
@@ -253,6 +255,48 @@ def test_an_impossible_setting_is_wrong_use_and_named(volstream: Any, words: lis
     assert outcome.code == 2
     assert is_one_line(outcome.err.splitlines(keepends=True)[-1])
     assert named in outcome.err
+
+
+@pytest.mark.parametrize("host", ["sleep", "step_clock"])
+def test_a_script_with_a_fault_of_the_host_is_refused_by_its_name(volstream: Any, tmp_path: Path, host: str) -> None:
+    script = tmp_path / "script.json"
+    script.write_text(f'[[2.0, "reset"], [3, "{host}", {{"for_s": 2}}]]')
+    outcome = volstream("simulate", "--port", "0", "--faults", str(script))
+    assert outcome.code == 2
+    assert is_one_line(outcome.err)
+    assert f"'{host}' is of the pricer's host, on virtual time only" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("command", "setting", "value", "named"),
+    [
+        ("serve", "feed__venue", "okx", "'okx'"),
+        ("serve", "feed__proxy", "nowhere", "proxy"),
+        ("serve", "server__tokens_file", "/nope", "server.tokens_file"),
+        ("demo", "server__tokens_file", "/nope", "server.tokens_file"),
+        ("serve", "server__tls_cert", "/nope", "server.tls_key"),
+        ("serve", "server__metrics_port", "taken", "server.metrics_port"),
+        ("serve", "alerts__webhooks", "https://127.0.0.1/hook", "alerts.webhooks: "),
+        ("serve", "alerts__rules", '{"doge": "iv > 1 in DOGE"}', "alerts.rules.doge: "),
+    ],
+)
+def test_what_cannot_be_served_is_said_before_anything_is_compiled_or_announced(
+    volstream: Any, monkeypatch: pytest.MonkeyPatch, command: str, setting: str, value: str, named: str
+) -> None:
+    def compiles(*_: object) -> None:
+        raise AssertionError("kernels would be compiled")
+
+    monkeypatch.setattr("pricer.launch.running.compile_unless", compiles)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        value = str(taken.getsockname()[1]) if value == "taken" else value
+        monkeypatch.setenv(f"VOLSTREAM_{setting.upper()}", value)
+        if setting == "server__tls_cert":
+            monkeypatch.setenv("VOLSTREAM_SERVER__TLS_KEY", value)
+        outcome = volstream(command, "--port", "0")
+    assert outcome.code == 2
+    assert is_one_line(outcome.err)
+    assert named in outcome.err
+    assert outcome.out == ""
 
 
 def test_an_unknown_key_in_the_settings_file_is_named(volstream: Any, tmp_path: Path) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import logging
+import socket
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from pricer.config import Settings
-from pricer.launch import live_stream, running
+from pricer.errors import ConfigError
+from pricer.launch import Plan, live_stream, running
 from pricer.launch.running import loaded_for_good
 from pricer.logs import Seldom
 from pricer.sidecar.alerts import runner  # noqa: F401 - it sets the level of its logger
+from pricer.terminal import Selection
 
 
 def record(text: str, *values: object, logger: str = "uvicorn.error") -> logging.LogRecord:
@@ -86,6 +92,22 @@ async def test_a_stream_is_made_after_what_is_loaded_was_set_aside(monkeypatch: 
     with pytest.raises(Made):
         await running._price_and_serve(nothing, nothing, None, nothing)
     assert gc.get_freeze_count() == 0
+
+
+async def test_the_address_is_told_only_once_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuses(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(0)
+        raise ConfigError("no")
+
+    async def show(*_: Any) -> None:
+        raise AssertionError("the address of a sidecar that does not listen")
+
+    monkeypatch.setattr(running, "Supervisor", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(running, "show", show)
+    monkeypatch.setattr("pricer.sidecar.app.serve", refuses)
+    plan = Plan(Settings(), Console(), False, Selection())
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(ConfigError):
+        await running._price_and_serve(plan, listener, None, asyncio.Event())
 
 
 def test_while_it_serves_collections_leave_alone_what_is_loaded() -> None:

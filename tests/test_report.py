@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from pricer import cli
+from pricer.adapters.recording import RecordingWriter
+from pricer.clock import NS_PER_SECOND, Instant
 from pricer.errors import RecordingError
 from pricer.report import FIELDS, Report, last_marks, report
 from tests.data import CHECKOUT, data_path
@@ -129,3 +131,23 @@ def test_a_file_that_is_no_recording_fails_in_one_line(tmp_path: Path, capsys: p
         assert (ended.value.code, said.out) == (1, "")
         assert named in said.err.splitlines()[-1]
         assert "Traceback" not in said.err
+
+
+def test_R01_a_replay_says_what_was_cut_off_of_a_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pricer.launch.warm_kernels", lambda console: None)
+    path, now = tmp_path / "session.vsr", Instant(1_795_000_000 * NS_PER_SECOND, NS_PER_SECOND)
+    with RecordingWriter(path, {"venue": "deribit", "underlyings": ["BTC"], "price_marks": True}) as writer:
+        for _ in range(3):
+            writer.price_mark(now)
+    whole = path.read_bytes()
+    for length, warned in ((len(whole), ""), (len(whole) - 5, "cut here; the last ")):
+        path.write_bytes(whole[:length])
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["replay", str(path)])
+        said = capsys.readouterr()
+        assert ended.value.code == 0
+        assert said.out.startswith(f"{3 if length == len(whole) else 2} snapshots")
+        assert warned in said.err
+        assert said.err.count("\n") == bool(warned)

@@ -32,13 +32,15 @@ def replay(
 
     from pricer import launch
     from pricer.adapters.recording import open_recording
+    from pricer.logs import logging_beside
     from pricer.report import report
 
     if as_csv + as_json + digest > 1:
         raise UsageError("give at most one of --csv, --json and --digest")
     open_recording(file)  # a file that cannot be read is told before anything is compiled
     launch.warm_kernels(Console(stderr=True))
-    found = report(file, underlying, everything=everything)
+    with logging_beside(screen=False):  # where a recording is cut off is told there
+        found = report(file, underlying, everything=everything)
     if digest:
         print(f"{found.digest}  {found.frames} snapshots")
     elif as_csv:

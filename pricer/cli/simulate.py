@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pricer.cli.options import Chaos, Seed, Venue, option
+from pricer.cli.reporting import UsageError
 from pricer.cli.values import port_number
 
 EXAMPLE = "volstream simulate --venue deribit --port 9100 --seed 7"
@@ -32,6 +33,9 @@ def simulate(
     import asyncio
 
     from pricer import launch
+
+    if chaos is not None and faults is not None:
+        raise UsageError("give at most one of --chaos, whose faults are random, and --faults, which names them")
 
     def announce(url: str, http_url: str) -> None:
         text = json.dumps({"url": url, "http_url": http_url}) if child else f"WebSocket  {url}\nREST       {http_url}"

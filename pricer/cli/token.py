@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -30,6 +31,8 @@ def token(
         scopes = Scopes.named(word.strip() for word in scope.split(","))
     except ValueError as error:
         raise UsageError(f"--scope: {error}") from None
+    if expires is not None and expires <= time.time_ns():
+        raise UsageError("--expires: that moment has passed: nobody could use the token")
     secret, made = new_token(name, scopes, expires)
     print(f"the token, which nobody can show again:\n{secret}\nthe line for server.tokens_file:", file=sys.stderr)
     print(made.line())

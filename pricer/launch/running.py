@@ -7,6 +7,7 @@ import contextlib
 import gc
 import socket
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pricer
 from pricer.adapters.deribit import Credentials
@@ -17,15 +18,21 @@ from pricer.launch.warming import compile_unless
 from pricer.streaming import LiveStream
 from pricer.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from pricer.sidecar.webhook_address import WebhookAddress
+
 
 async def demo(plan: Plan, seed: int) -> None:
     """The embedded market, the pricer and the sidecar, until stopped."""
     from pricer.embedded import market_process
     from pricer.sidecar.listener import bind, release
+    from pricer.sidecar.preflight import check
 
     with stop_on_signals(plan.settings.server.exit_s) as stop:
-        listener = bind(plan.settings.server)  # a port in use is told before anything is compiled
+        listener = bind(plan.settings.server)  # what cannot be is told before anything is compiled
         try:
+            live_stream(plan.settings, None)
+            webhooks = await check(plan.settings)
             await compile_unless(stop, plan.console)
             if stop.is_set():
                 return
@@ -37,7 +44,9 @@ async def demo(plan: Plan, seed: int) -> None:
                 under = "" if plan.chaos is None else f", under faults of seed {plan.chaos}"
                 told = f"embedded market at {market.url} (process {market.pid}, seed {seed}{under})"
                 plan.console.print(told, style="dim")
-                await _price_and_serve(plan, listener, market.url, stop, market.watching, trades=True)
+                await _price_and_serve(
+                    plan, listener, market.url, stop, market.watching, trades=True, webhooks=webhooks
+                )
         finally:
             listener.close()
             release(plan.settings.server)
@@ -46,14 +55,18 @@ async def demo(plan: Plan, seed: int) -> None:
 async def serve(plan: Plan) -> None:
     """The pricer and the sidecar on a venue, until stopped."""
     from pricer.sidecar.listener import bind, release
+    from pricer.sidecar.preflight import check
 
     with stop_on_signals(plan.settings.server.exit_s) as stop:
         listener = bind(plan.settings.server)
         try:
+            feed = plan.settings.feed
+            credentials = feed.credentials()
+            live_stream(plan.settings, feed.url, credentials)
+            webhooks = await check(plan.settings)
             await compile_unless(stop, plan.console)
             if not stop.is_set():
-                feed = plan.settings.feed
-                await _price_and_serve(plan, listener, feed.url, stop, credentials=feed.credentials())
+                await _price_and_serve(plan, listener, feed.url, stop, credentials=credentials, webhooks=webhooks)
         finally:
             listener.close()
             release(plan.settings.server)
@@ -93,6 +106,7 @@ async def _price_and_serve(
     *others: asyncio.Task[None],
     credentials: Credentials | None = None,
     trades: bool = False,
+    webhooks: tuple[WebhookAddress, ...] | None = None,
 ) -> None:
     from pricer.sidecar import app as sidecar
 
@@ -100,9 +114,22 @@ async def _price_and_serve(
         stream = Supervisor(lambda: live_stream(plan.settings, url, credentials, trades=trades))
         address = sidecar.address_of(listener, secure=plan.settings.server.tls_cert is not None)
         async with stream:
-            running = sidecar.serve(stream, plan.settings, listener, reread=plan.reread)
+            listening = asyncio.Event()
+
+            async def show_once_it_listens() -> None:
+                await listening.wait()
+                await show(plan, stream, address, stop)
+
+            running = sidecar.serve(
+                stream,
+                plan.settings,
+                listener,
+                started=lambda _: listening.set(),
+                reread=plan.reread,
+                webhooks=webhooks,
+            )
             serving = asyncio.create_task(running, name="sidecar")
-            showing = asyncio.create_task(show(plan, stream, address, stop), name="show")
+            showing = asyncio.create_task(show_once_it_listens(), name="show")
             try:
                 await until_stopped(plan, stop, serving, showing, *others)
             finally:

@@ -23,8 +23,8 @@ NOT_READY_EVERY_S = 5.0
 
 async def show(plan: Plan, stream: LiveStream | Supervisor, address: str, stop: asyncio.Event) -> None:
     """Say when the sidecar is ready, then show the chain, or a status line now and then."""
-    await _until_ready(plan, stream, address)
     chains = LocalChains(stream, plan.settings.feed.underlyings)
+    await _until_ready(plan, stream, chains, address)
     if plan.screen:
         plan.news.on_screen = True
         viewer = Viewer(
@@ -45,7 +45,7 @@ async def show(plan: Plan, stream: LiveStream | Supervisor, address: str, stop: 
         await asyncio.sleep(STATUS_EVERY_S)
 
 
-async def _until_ready(plan: Plan, stream: LiveStream | Supervisor, address: str) -> None:
+async def _until_ready(plan: Plan, stream: LiveStream | Supervisor, chains: LocalChains, address: str) -> None:
     from pricer.sidecar.readiness import readiness
 
     feed = plan.settings.feed
@@ -60,6 +60,9 @@ async def _until_ready(plan: Plan, stream: LiveStream | Supervisor, address: str
         if time.perf_counter() - said_s > NOT_READY_EVERY_S:
             said_s = time.perf_counter()
             plan.console.print(f"not ready: {'; '.join(state.missing[:3])}", soft_wrap=True, markup=False)
+            for underlying in feed.underlyings:  # one that the venue does not list must not hide the others
+                if not plan.screen and readiness(stream.latest, feed.venue, [underlying]).ready:
+                    plan.console.print(status_line(chains.latest(underlying), stream), soft_wrap=True)
         await asyncio.sleep(0.05)
 
 

@@ -6,6 +6,7 @@ server's start; within that time every nonce is remembered.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from typing import Annotated
 
@@ -22,6 +23,8 @@ from pricer.sidecar.messages import Message
 from pricer.sidecar.reload import Reloader
 from pricer.sidecar.routes import models
 from pricer.sidecar.routes.documented import documented
+
+log = logging.getLogger("pricer.sidecar.admin")
 
 
 class Control(BaseModel):
@@ -69,29 +72,39 @@ def admin(reloader: Reloader | None, clock: Clock) -> APIRouter:
     async def reload(control: Control, request: Request) -> Response:
         """Read the settings, the tokens and the certificate again; clients stay connected."""
         try:
-            _check(request)
-            once.take(control)
+            who = _checked(request)
+            _take(once, control, who)
             if reloader is None:
                 raise Denied(
                     409, "nothing_to_read", "this sidecar was started without a way to read its settings again"
                 )
-            return _reloaded(reloader)
+            return _reloaded(reloader, who)
         except Denied as denied:
             return denied.response()
 
     return router
 
 
-def _check(request: Request) -> None:
-    """The door has looked already; a route that is reached past it must not be open."""
+def _checked(request: Request) -> str:
+    """Who asks, for the log. The door has looked already; a route that is reached past it must not be open."""
     visit = request.scope.get(VISIT)
     if visit is None or Scopes.ADMIN not in visit.scopes:
         raise Denied(403, "forbidden", "this needs the scope admin")
+    return "a client's certificate" if visit.token is None else f"the token {visit.token.name}"
 
 
-def _reloaded(reloader: Reloader) -> Response:
+def _take(once: Once, control: Control, who: str) -> None:
+    """Accept a request once; one that is refused is told in the log."""
     try:
-        outcome = reloader.reload()
+        once.take(control)
+    except Denied as denied:
+        log.warning("a control request by %s: %s: %s", who, denied.code, denied)
+        raise
+
+
+def _reloaded(reloader: Reloader, who: str) -> Response:
+    try:
+        outcome = reloader.reload(who)
     except ConfigError as error:
         raise Denied(422, "bad_settings", f"refused, and everything stays as it was: {error}") from None
     body = Message({"applied": list(outcome.applied), "needs_restart": list(outcome.needs_restart)}).encoded(JSON)

@@ -14,7 +14,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
@@ -27,7 +27,8 @@ from pricer.config import ServerSection, Settings
 from pricer.sidecar import routes
 from pricer.sidecar.admin import admin
 from pricer.sidecar.admission import Admission
-from pricer.sidecar.alerts.service import alerts_of
+from pricer.sidecar.alerts.service import Alerts, check_rules, webhooks_of
+from pricer.sidecar.auth import warn_if_none_is_valid
 from pricer.sidecar.clients import Client
 from pricer.sidecar.door import VISIT, Door, Doorkeeper, introduced, tell
 from pricer.sidecar.encodings import ENCODINGS, JSON
@@ -43,6 +44,7 @@ from pricer.sidecar.routes.health import health
 from pricer.sidecar.tls import server_context
 from pricer.sidecar.tls_gate import TlsGate
 from pricer.sidecar.transport import HEAD_BYTES, ClientProtocol, HttpProtocol, link_of
+from pricer.sidecar.webhook_address import WebhookAddress
 from pricer.signals import watching
 from pricer.watchdog import LoopWatchdog
 
@@ -170,14 +172,17 @@ async def serve(
     clock: Clock | None = None,
     started: Callable[[str], object] = lambda address: None,
     reread: Callable[[], Settings] | None = None,
+    webhooks: Iterable[WebhookAddress] | None = None,
 ) -> None:
     """Serve until cancelled, SIGTERM or SIGINT; then close clients with 1001 and return.
 
     `started` is called with the address once connections are served. An error of the source ends the server and is
     raised here. `reread` gives the settings anew, on SIGHUP or POST /v1/admin/reload; clients stay connected.
+    `webhooks` are where those of the settings lead, which `preflight.check` has looked up already.
     """
     own, clock = settings.server, clock or SystemClock()
     context = server_context(own)
+    check_rules(settings.alerts, settings.feed.underlyings)
     hub = Hub(
         source,
         own,
@@ -188,9 +193,11 @@ async def serve(
         admission=Admission(own, most_connections(own)),
     )
     door = Door(own, clock, hub.counts)
+    warn_if_none_is_valid(door.authority)
     watch_the_door(hub.metrics.registry, door)
     with _listening(own, listener) as (main, beside):
-        alerts = hub.alerts = await alerts_of(settings.alerts, lambda: hub.snapshot, clock)
+        addresses = await webhooks_of(settings.alerts) if webhooks is None else webhooks
+        alerts = hub.alerts = Alerts(settings.alerts, lambda: hub.snapshot, clock, settings.feed.underlyings, addresses)
         watch_the_alerts(hub.metrics.registry, alerts)
         reloader = None if reread is None else Reloader(settings, reread, door, hub, context, clock, alerts)
         address = address_of(main, secure=context is not None)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import tomllib
@@ -30,9 +31,12 @@ from pricer.config import ServerSection
 from pricer.errors import ConfigError
 from pricer.sidecar.private_file import read_private
 
+log = logging.getLogger("pricer.sidecar.auth")
+
 PREFIX = "vst_"
 MOST_TOKENS = 1000
 NAME = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+_ENTRY = re.compile(r"\s*([A-Za-z0-9_\-]{1,64})\s*=\s*\{")
 UNAUTHORIZED = "a token is needed: Authorization: Bearer, or the message auth; there was none, or it is not valid"
 
 
@@ -100,17 +104,23 @@ class Authority:
     """The tokens of one sidecar. Its `repr` shows names and scopes only."""
 
     def __init__(self, tokens: Iterable[Token], clock: Clock, *, everybody: Scopes) -> None:
-        self._tokens = tuple(tokens)
+        self.tokens = tuple(tokens)
         self._clock = clock
         self._everybody = everybody
 
     def __repr__(self) -> str:
-        return f"Authority({[(token.name, token.scopes.words) for token in self._tokens]})"
+        return f"Authority({[(token.name, token.scopes.words) for token in self.tokens]})"
 
     @property
     def asks(self) -> bool:
         """Whether a token is asked for at all."""
-        return bool(self._tokens)
+        return bool(self.tokens)
+
+    @property
+    def all_expired(self) -> bool:
+        """Whether no token is valid any more."""
+        now_ns = self._clock.now().wall_ns
+        return all(token.expires_ns is not None and token.expires_ns <= now_ns for token in self.tokens)
 
     @property
     def anonymous(self) -> Scopes:
@@ -120,7 +130,7 @@ class Authority:
     def find(self, presented: str) -> Token | None:
         """The token that was presented, if it is known and valid now. Takes as long for every answer."""
         digest, found = digest_of(presented), None
-        for token in self._tokens:
+        for token in self.tokens:
             if hmac.compare_digest(token.digest, digest):
                 found = token
         now_ns = self._clock.now().wall_ns
@@ -128,7 +138,7 @@ class Authority:
 
     def holds(self, token: Token, now_ns: int) -> bool:
         """Whether what was found before is still so: a connection outlives the moment it was let in."""
-        known = next((each for each in self._tokens if hmac.compare_digest(each.digest, token.digest)), None)
+        known = next((each for each in self.tokens if hmac.compare_digest(each.digest, token.digest)), None)
         same = known is not None and known.scopes == token.scopes
         return same and known is not None and (known.expires_ns is None or now_ns < known.expires_ns)
 
@@ -138,6 +148,14 @@ class Authority:
             return self._everybody
         found = None if presented is None else self.find(presented)
         return None if found is None else found.scopes
+
+
+def warn_if_none_is_valid(authority: Authority) -> None:
+    """Tell the log where tokens are asked for, and all of them have expired."""
+    if authority.asks and authority.all_expired:
+        log.warning(
+            "all tokens have expired: nobody can come in (%s)", ", ".join(each.name for each in authority.tokens)
+        )
 
 
 def authority_of(settings: ServerSection, clock: Clock) -> Authority:
@@ -160,12 +178,27 @@ def parse(text: bytes, path: str | Path) -> list[Token]:
     """The tokens of a file; `ConfigError` names the file and the key, and never what stands there."""
     try:
         table = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        # The decoder's own words may quote the line.
-        raise ConfigError(f"server.tokens_file: {path} is not valid TOML") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"server.tokens_file: {path} is not valid TOML: it is no UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"server.tokens_file: {path} is not valid TOML{_place(text.decode(), error)}") from None
     if len(table) > MOST_TOKENS:
         raise ConfigError(f"server.tokens_file: more than {MOST_TOKENS} tokens in {path}")
     return [_token(name, entry, f"server.tokens_file: {path}: {_shown(name)}") for name, entry in table.items()]
+
+
+def _place(text: str, error: tomllib.TOMLDecodeError) -> str:
+    """The line, and the name on it where it stands there twice; of the decoder's own words, which may quote, no more.
+
+    What is on a line is a name only before ` = {`: a token that was pasted there is shown to nobody.
+    """
+    lines = text.rstrip().split("\n")
+    found = re.search(r"\(at line (\d+),", str(error))
+    number = int(found[1]) if found else len(lines)  # "at end of document"
+    names = [match[1] if (match := _ENTRY.match(line)) else None for line in lines[:number]]
+    name = names[-1] if names else None
+    twice = name is not None and name in names[:-1] and not name.startswith(PREFIX)
+    return f": line {number}: the name {name} stands there twice" if twice else f": line {number}"
 
 
 def _shown(name: str) -> str:

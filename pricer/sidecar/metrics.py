@@ -276,6 +276,8 @@ class AlertsCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         counts = self._alerts.counts
         yield gauge("volstream_alert_rules", "Rules in force", self._alerts.rules)
+        unaimed = self._alerts.alarms["alerts_unaimed"]
+        yield gauge("volstream_alerts_unaimed", "Names in rules' scopes that are not in the chain", unaimed)
         yield gauge("volstream_alerts_active", "Alerts that are raised", len(self._alerts.active))
         yield gauge("volstream_alerts_limit", "Bound of those, and of what may become one", MOST_SUBJECTS)
         changes = CounterMetricFamily("volstream_alerts", "Alerts begun, ended, not followed", labels=["stage"])

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from pricer.clock import Instant
+from pricer.clock import NS_PER_SECOND, Instant
 from pricer.conventions import Reason, Status
 from pricer.sidecar.moment import status_of
 from pricer.sidecar.slices import statuses_at
@@ -21,6 +21,7 @@ from pricer.snapshot import ROW_PAIR, SliceBlock, Snapshot
 
 OK_OPTIONS_A_SIDE = 3
 SHARE_OF_EXPIRIES = 0.9
+LISTED_WITHIN_NS = 10 * NS_PER_SECOND  # a venue that is connected lists what it has in a second or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ def readiness(snapshot: Snapshot | None, venue: str, underlyings: Collection[str
         return Readiness((f"{venue}: nothing has been computed yet",))
     missing: list[str] = []
     for underlying in underlyings:
-        missing += [f"{venue} {underlying}: {what}" for what in _missing(snapshot.of(underlying, venue))]
+        own = snapshot.of(underlying, venue)
+        lacks = _missing(own) if own.blocks else [_unlisted(snapshot, venue)]
+        missing += [f"{venue} {underlying}: {what}" for what in lacks]
     return Readiness(tuple(_lost(snapshot, venue) + missing if missing else ()))
 
 
@@ -54,10 +57,20 @@ def _lost(snapshot: Snapshot, venue: str) -> list[str]:
     ]
 
 
+def _unlisted(snapshot: Snapshot, venue: str) -> str:
+    """Of an underlying without options. A connection is live once its lists have come; one may also be refused."""
+    feeds = [feed for feed in snapshot.feeds if feed.venue == venue]
+    if feeds and all(feed.state == "live" for feed in feeds):
+        return "the venue lists no options of it"
+    now = snapshot.clock.now()
+    connected = [feed for feed in feeds if feed.state in ("open", "live")]
+    if any(now.mono_ns - feed.since.mono_ns > LISTED_WITHIN_NS for feed in connected):
+        return f"the venue is connected and lists no options of it for {LISTED_WITHIN_NS // NS_PER_SECOND} s"
+    return "no options are known yet"
+
+
 def _missing(snapshot: Snapshot) -> list[str]:
     now = snapshot.clock.now()
-    if not snapshot.blocks:
-        return ["no options are known yet"]
     missing = []
     status, reasons = status_of(snapshot.index, now)
     if status != Status.OK:

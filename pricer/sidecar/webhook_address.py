@@ -169,10 +169,11 @@ async def webhook_address(
         listed = _is_listed(address, allowed)
         if not listed and not is_public(address):
             raise ConfigError(
-                f"the webhook's host {host!r} is at {address}, inside this machine's network: not allowed"
+                f"the webhook's host {host!r} is at {address}, which is not public: not allowed unless "
+                "alerts.webhook_networks has its network"
             )
         if not listed and not secure:
-            raise ConfigError(f"the webhook at {host!r} needs https://: alerts would travel in clear text")
+            raise ConfigError(f"the webhook at {host!r} needs https:// unless alerts.webhook_networks has its network")
     return WebhookAddress(url, host, port, str(addresses[0]))
 
 

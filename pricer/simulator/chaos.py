@@ -50,6 +50,10 @@ class ChaosMarket:
         script: Script | None = None,
         activity: float = 0.1,
     ) -> None:
+        if hosted := sorted({each.name for each in script or () if each.kind.where == "host"}):
+            raise ConfigError(
+                f"fault {hosted[0]!r} is of the pricer's host, on virtual time only: not for a real socket"
+            )
         self._server = DeribitServer(seed=seed, activity=activity)
         self._chaos, self._announce, self._script = chaos, announce, script
         self._listen = host, port

@@ -14,7 +14,7 @@ from pricer.clock import NS_PER_SECOND, Instant, ManualClock
 from pricer.config import ServerSection
 from pricer.errors import ConfigError
 from pricer.sidecar import auth
-from pricer.sidecar.auth import Attempts, Authority, Scopes, authority_of, new_token
+from pricer.sidecar.auth import Attempts, Authority, Scopes, authority_of, new_token, warn_if_none_is_valid
 from pricer.sidecar.denied import Denied
 from pricer.sidecar.door import Door
 from tests.sidecar.secured import Ring
@@ -137,6 +137,10 @@ def test_Z03_what_is_remembered_of_addresses_is_bounded_and_ipv6_counts_by_netwo
         (f'"b o t" = {{ sha256 = "{"0" * 64}", scopes = ["read"] }}', "a name that is none"),
         ("", "no token"),
         ("[", "not valid TOML"),
+        ("bot = { }\n\nbot = { }", "not valid TOML: line 3: the name bot stands there twice"),
+        ("bot = { }\nsecret-words", "not valid TOML: line 2"),
+        ("vst_secret = { }\nvst_secret = { }", "not valid TOML: line 2"),
+        ("secret\nsecret", "not valid TOML: line 1"),
     ],
 )
 def test_E09_a_wrong_line_is_named_and_never_shown(ring: Ring, clock: ManualClock, text: str, named: str) -> None:
@@ -145,6 +149,7 @@ def test_E09_a_wrong_line_is_named_and_never_shown(ring: Ring, clock: ManualCloc
         authority_of(settings(ring), clock)
     assert named in str(caught.value)
     assert "0000" not in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o660, 0o666])
@@ -161,6 +166,18 @@ def test_a_file_of_tokens_that_is_none_is_refused(ring: Ring, clock: ManualClock
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(ConfigError, match=r"server\.tokens_file"):
             authority_of(ServerSection(tokens_file=str(path)), clock)
+
+
+def test_tokens_that_have_all_expired_are_told_of_and_one_that_is_valid_is_enough(
+    ring: Ring, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ring.add("old", expires_ns=clock.now().wall_ns)
+    warn_if_none_is_valid(authority_of(settings(ring), clock))
+    assert caplog.messages == ["all tokens have expired: nobody can come in (old)"]
+    ring.add("bot", expires_ns=clock.now().wall_ns + 2 * NS_PER_SECOND)
+    warn_if_none_is_valid(authority_of(settings(ring), clock))
+    warn_if_none_is_valid(authority_of(ServerSection(), clock))
+    assert len(caplog.messages) == 1
 
 
 def test_a_short_token_in_the_environment_is_refused_and_not_shown() -> None:

@@ -98,8 +98,20 @@ def test_V11_silence_ends_readiness(market: Market) -> None:
 
 
 def test_every_configured_underlying_counts(market: Market) -> None:
-    assert readiness(market.snapshot(), "deribit", ["BTC", "ETH"]).missing == ("deribit ETH: no options are known yet",)
+    listed = ("deribit ETH: the venue lists no options of it",)
+    assert readiness(market.snapshot(), "deribit", ["BTC", "ETH"]).missing == listed
     assert readiness(None, "deribit", ["BTC"]).missing == ("deribit: nothing has been computed yet",)
+
+
+def test_an_underlying_that_the_venue_does_not_list_is_told_apart_from_one_that_is_not_known_yet(
+    market: Market,
+) -> None:
+    assert isinstance(market.clock, ManualClock)
+    market.feed = replace(market.feed, state="open", since=market.clock.now())
+    assert readiness(market.snapshot(), "deribit", ["DOGE"]).missing == ("deribit DOGE: no options are known yet",)
+    market.clock.advance(11 * SECOND)  # its list was refused: the connection does not become live
+    found = "deribit DOGE: the venue is connected and lists no options of it for 10 s"
+    assert readiness(market.snapshot(), "deribit", ["DOGE"]).missing == (found,)
 
 
 def test_a_lost_connection_is_named_first_as_the_cause(market: Market) -> None:

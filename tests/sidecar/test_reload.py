@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from pricer.config import RELOADABLE, RELOADABLE_ALERTS, AlertsSection, ServerSection, Settings
 from pricer.errors import ConfigError
+from pricer.logs import Seldom
 from pricer.sidecar.auth import Scopes
 from pricer.sidecar.reload import changes
 from tests.sidecar.certificates import make
@@ -145,7 +147,60 @@ async def test_E10_sighup_reads_again_and_tells_the_log(
         assert "\nvolstream_clients_limit 7.0" in (await fetch(address, "metrics", **bearer(file.admin))).text
 
 
-async def test_E10_a_renewed_certificate_serves_new_connections(source: Source, file: File, tmp_path: Path) -> None:
+async def test_E10_every_reload_leaves_its_line_with_who_asked_and_what_came_of_it(
+    source: Source, file: File, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.ring.add("bot")
+    async with secured(source, **file.server) as address:
+        new = file.ring.add("new")
+        file.ring.remove("bot")
+        file.ring.add("operator", Scopes.ADMIN)  # the name stays, the token is another
+        assert (await reload(address, file.admin))[0] == 200
+        assert _lines(caplog)[-1] == (
+            "WARNING by the token operator: the settings were read again; changed: tokens: +new, -bot, ~operator"
+        )
+        assert (await reload(address, file.admin))[0] == 401, "whom the door turns away has reloaded nothing"
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: len(_lines(caplog)) == 2)
+        assert _lines(caplog)[-1] == "WARNING by SIGHUP: the settings were read again; changed: nothing"
+        file.ring.path.write_text(new)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: len(_lines(caplog)) == 3)
+        assert _lines(caplog)[-1].startswith("ERROR by SIGHUP: the settings are refused, and stay as they were: ")
+        assert new not in caplog.text
+
+
+async def test_E10_a_refused_reload_over_http_stands_in_the_log(
+    source: Source, file: File, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with secured(source, **file.server) as address:
+        file.write("max_clients = 0")
+        assert (await reload(address, file.admin))[0] == 422
+        assert "by the token operator: the settings are refused" in _lines(caplog)[-1]
+        file.write("max_clients = 7\nport = 1234")
+        assert (await reload(address, file.admin))[0] == 200
+        assert _lines(caplog)[-1].endswith("changed: server.max_clients; a restart is needed for: server.port")
+        stale = {"sent_ns": 1, "nonce": "nonce-of-yesterday"}
+        await fetch(address, "v1/admin/reload", method="POST", json=stale, **bearer(file.admin))
+        assert "by the token operator: not_now: " in caplog.text
+
+
+def test_E10_outcomes_of_reloads_are_not_limited() -> None:
+    seldom = Seldom()
+    lines = [
+        logging.LogRecord("pricer.sidecar.reload", logging.ERROR, "", 0, "refused: %s", (why,), None) for why in "abc"
+    ]
+    assert [seldom.filter(line) for line in lines] == [True, True, True]
+
+
+def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What reloads wrote."""
+    return [f"{line.levelname} {line.getMessage()}" for line in caplog.records if line.name == "pricer.sidecar.reload"]
+
+
+async def test_E10_a_renewed_certificate_serves_new_connections(
+    source: Source, file: File, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folders = [tmp_path / "old", tmp_path / "new"]
     for folder in folders:
         folder.mkdir()
@@ -164,6 +219,7 @@ async def test_E10_a_renewed_certificate_serves_new_connections(source: Source, 
         sent = {"sent_ns": time.time_ns(), "nonce": "y" * 16}
         answer = await fetch(address, "v1/admin/reload", method="POST", json=sent, tls=trust_old, **bearer(file.admin))
         assert answer.status_code == 200
+        assert _lines(caplog)[-1].endswith("changed: certificate")
         assert (await fetch(address, "health/live", tls=trust_new)).status_code == 200
 
 

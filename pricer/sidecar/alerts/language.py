@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple
 
 from pricer.expiries import parse_expiry
 from pricer.sidecar.alerts.metrics import METRICS
+from pricer.snapshot import SliceDefinition
 
 MOST_CHARACTERS = 300
 _WORDS = re.compile(
@@ -59,6 +60,14 @@ class Scope:
     cp: int = 0
     nearest: int | None = None
     deltas: tuple[float, float] | None = None
+
+    def holds(self, definition: SliceDefinition) -> bool:
+        """Whether something of an expiry is meant, as far as its listing can tell."""
+        return (
+            (not self.underlyings or definition.underlying in self.underlyings)
+            and (not self.expiries or definition.key.expiry_ns in self.expiries)
+            and (not self.instruments or any(name in definition.rows for name in self.instruments))
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from pricer.clock import Clock, Instant
+from pricer.sidecar.alerts.aims import Aims
 from pricer.sidecar.alerts.language import Rule
 from pricer.sidecar.alerts.notices import Notice, Notices
 from pricer.sidecar.alerts.watch import Active, Change, Watch
@@ -60,6 +61,7 @@ class Alerting:
     ) -> None:
         self.watch = watch
         self.notices = notices
+        self.aims = Aims()
         self.active: tuple[Active, ...] = ()
         self.counters: Counter[str] = Counter()
         self._sinks = tuple(sinks)
@@ -94,7 +96,9 @@ class Alerting:
         return changes
 
     def _round(self, snapshot: Snapshot, now: Instant) -> tuple[list[Change], tuple[Active, ...]]:
-        return self.watch.look(snapshot, now), tuple(self.watch.active)
+        changes = self.watch.look(snapshot, now)
+        self.aims.look(self.watch.rules, snapshot, now)
+        return changes, tuple(self.watch.active)
 
     def _taken_over(self, now: Instant) -> list[Change]:
         """What ends because its rule does."""

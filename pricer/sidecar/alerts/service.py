@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pricer.clock import Clock
 from pricer.config import AlertsSection
+from pricer.errors import ConfigError
+from pricer.sidecar.alerts.aims import check_underlyings
 from pricer.sidecar.alerts.language import Rule, parse
 from pricer.sidecar.alerts.notices import Notices
 from pricer.sidecar.alerts.runner import Alerting, LogSink
 from pricer.sidecar.alerts.watch import Active, Watch
 from pricer.sidecar.alerts.webhooks import Webhook
-from pricer.sidecar.webhook_address import networks, webhook_address
+from pricer.sidecar.webhook_address import WebhookAddress, networks, webhook_address
 from pricer.snapshot import Snapshot
 
 
@@ -25,10 +27,12 @@ class Alerts:
         settings: AlertsSection,
         newest: Callable[[], Snapshot],
         clock: Clock,
-        webhooks: tuple[Webhook, ...] = (),
+        underlyings: Iterable[str],
+        addresses: Iterable[WebhookAddress] = (),
     ) -> None:
         self.settings = settings
-        self.webhooks = webhooks
+        self.webhooks = webhooks = tuple(map(Webhook, addresses))
+        self._underlyings = tuple(underlyings)
         self._lines = LogSink(settings.template)
         self._alerting = Alerting(
             Watch(rules_of(settings)),
@@ -56,6 +60,10 @@ class Alerts:
             for webhook in self.webhooks:
                 group.create_task(webhook.run(), name="sidecar-webhook")
 
+    def check(self, settings: AlertsSection) -> None:
+        """`ConfigError` where `settings` ask for what this sidecar cannot watch."""
+        check_rules(settings, self._underlyings)
+
     def reconfigure(self, settings: AlertsSection) -> None:
         """Other rules, pace and template from now on; webhooks stay those of the start."""
         self._alerting.reconfigure(
@@ -75,10 +83,11 @@ class Alerts:
 
     @property
     def alarms(self) -> dict[str, int]:
-        """What `health` tells: how many are raised, and what was lost."""
+        """What `health` tells: how many are raised, what rules aim at in vain, and what was lost."""
         counts = self.counts
         lost = ("untracked", "webhook_dropped", "webhook_given_up")
-        return {"alerts_raised": len(self.active), **{f"alerts_{what}": counts.get(what, 0) for what in lost}}
+        told = {"alerts_raised": len(self.active), "alerts_unaimed": len(self._alerting.aims.missing)}
+        return told | {f"alerts_{what}": counts.get(what, 0) for what in lost}
 
 
 def rules_of(settings: AlertsSection) -> list[Rule]:
@@ -86,8 +95,15 @@ def rules_of(settings: AlertsSection) -> list[Rule]:
     return [parse(name, text) for name, text in settings.rules.items()]
 
 
-async def alerts_of(settings: AlertsSection, newest: Callable[[], Snapshot], clock: Clock) -> Alerts:
-    """Alerts with their webhooks looked up, once; `ConfigError` where one leads to where it must not."""
+async def webhooks_of(settings: AlertsSection) -> tuple[WebhookAddress, ...]:
+    """Where webhooks lead, looked up once; `ConfigError`, with the key, where one leads to where it must not."""
     allowed = networks(settings.webhook_networks)
-    addresses = [await webhook_address(url.get_secret_value(), allowed) for url in settings.webhooks]
-    return Alerts(settings, newest, clock, tuple(Webhook(address) for address in addresses))
+    try:
+        return tuple([await webhook_address(url.get_secret_value(), allowed) for url in settings.webhooks])
+    except ConfigError as error:
+        raise ConfigError(f"alerts.webhooks: {error}") from None
+
+
+def check_rules(settings: AlertsSection, underlyings: Sequence[str]) -> None:
+    """`ConfigError` where a rule is of what this sidecar does not price."""
+    check_underlyings(rules_of(settings), underlyings)

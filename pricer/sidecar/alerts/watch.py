@@ -229,13 +229,7 @@ def _deltas(rule: Rule, block: SliceBlock, readings: Readings) -> NDArray[np.flo
 
 
 def _in_scope(snapshot: Snapshot, scope: Scope) -> list[SliceBlock]:
-    blocks = [
-        block
-        for block in snapshot.blocks
-        if (not scope.underlyings or block.definition.underlying in scope.underlyings)
-        and (not scope.expiries or block.key.expiry_ns in scope.expiries)
-        and (not scope.instruments or any(name in block.definition.rows for name in scope.instruments))
-    ]
+    blocks = [block for block in snapshot.blocks if scope.holds(block.definition)]
     if scope.nearest is None:
         return blocks
     nearest: dict[tuple[str, str], list[SliceBlock]] = {}
