@@ -10,7 +10,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
+from pricer.sidecar.denied import Denied, deny
 from pricer.sidecar.protocol import Refused
 
 # By status, where nothing more precise is known.
@@ -25,6 +27,7 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
     422: "invalid",
+    426: "upgrade_required",
     429: "rate_limited",
     500: "internal",
     501: "not_installed",
@@ -33,6 +36,7 @@ CODES = {
 # What the hub refuses, as HTTP says it.
 STATUSES = {"unknown_underlying": 404, "unknown_venue": 404, "too_many_streams": 503}
 
+STREAM = "/v1/stream"
 # Of a client's own value, so much is repeated to it.
 SHOWN = 60
 
@@ -72,18 +76,35 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
 
 def install(app: FastAPI) -> None:
     """All that goes wrong in `app` is told in this form."""
+    app.router.default = _nothing_here
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
 
 
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    """No path of ours. By itself Starlette answers a WebSocket with 403 and nothing else."""
+    path = value_shown(scope["path"])
+    if scope["type"] == "websocket":
+        what = Denied(404, code_of(404), f"there is no WebSocket at {path}; it is at '{STREAM}'")
+    elif scope["path"] == STREAM:
+        upgrade = {"upgrade": "websocket", "connection": "upgrade"}
+        what = Denied(426, code_of(426), f"'{STREAM}' is a WebSocket: ask for an upgrade", **upgrade)
+    else:
+        what = Denied(404, code_of(404), f"there is nothing at {path}; '/docs' lists the paths")
+    await deny(what, scope, receive, send)
+
+
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
+    headers, detail = dict(error.headers or {}), str(error.detail)
     if "Allow" in headers and "GET" in headers["Allow"] and "HEAD" not in headers["Allow"]:
         headers["Allow"] += ", HEAD"
+    if error.status_code == 405:
+        path, allowed = value_shown(request.url.path), headers.get("Allow", "another method")
+        detail = f"{value_shown(request.method)} is not for {path}; {allowed} is"
     code = error.code if isinstance(error, Refusal) else code_of(error.status_code)
-    return problem(error.status_code, code, str(error.detail), headers)
+    return problem(error.status_code, code, detail, headers)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
