@@ -100,6 +100,7 @@ def test_the_example_is_read_and_is_one_that_may_be_reached() -> None:
     assert settings.server.host == "0.0.0.0"
     assert settings.server.tls_key
     assert settings.server.tokens_file
+    assert settings.server.metrics_port is None, "it would take /health/ready from whoever sends traffic here"
 
 
 @pytest.fixture

@@ -89,13 +89,15 @@ def _with_verdict(chain: ChainSlice, verdict: Verdict) -> tuple[NDArray[np.uint8
 
 
 def _quotes_valid_until(expiry: Expiry, stamp: Stamp) -> NDArray[np.int64]:
+    """Where a quote is lost the limit lies just before its last sign of life: none would leave a reader without any."""
     chain, verdict = expiry.chain, expiry.quotes_verdict
     mono = chain.quote_mono_ns
+    passed = np.maximum(mono, NO_TIME + 1) - 1
     if verdict.status >= Status.STALE and verdict.reasons & VENUE_GONE:
-        return _read_only(np.full_like(mono, NO_TIME))
+        return _read_only(passed)
     lost = (mono == NO_TIME) | ((chain.flags & LOST) != 0)
     old = np.minimum(mono + stamp.quote_max_age_ns, _last_moment(expiry.key, stamp.now))
-    until = np.where(lost, NO_TIME, old)
+    until = np.where(lost, passed, old)
     until.flags.writeable = False
     return until
 

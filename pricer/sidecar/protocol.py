@@ -9,16 +9,16 @@ A client may send, as JSON text:
 
 or the same fields as a binary message of its encoding. Subscribing again replaces the subscription and starts with a
 fresh snapshot. Unknown fields are ignored, so that newer clients can talk to older servers. Whatever else comes is
-answered by {"type": "error", "code": ..., "message": ...}; the connection is kept, and closed with 1008 after
-`max_errors` errors in a row. The server sends `welcome` first; then `snapshot`, `delta`, `gap`, `heartbeat`, `resumed`,
-`unsubscribed`, `authorized`, `pong` and `error`.
+answered by {"type": "error", "code": ..., "message": ...}, with the subject that it named; the connection is kept,
+and closed with 1008 after `max_errors` errors in a row. The server sends `welcome` first; then `snapshot`, `delta`,
+`gap`, `heartbeat`, `resumed`, `unsubscribed`, `authorized`, `pong` and `error`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from pricer.sidecar.encodings import Encoding
 
 # Long enough for every name that a venue has; short enough to be repeated in an error message.
-Name = Annotated[str, Field(min_length=1, max_length=64)]
+MOST_LETTERS = 64
+Name = Annotated[str, Field(min_length=1, max_length=MOST_LETTERS)]
 CHANNELS = ("chain", "surface", "forward", "health", "trades", "depth", "alerts")
 WITHOUT_UNDERLYING = ("health", "alerts")
 PROTOCOL = 1
@@ -118,17 +119,30 @@ OPS = ("subscribe", "unsubscribe", "ping", "auth")
 _REQUESTS: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="op")])
 
 
+SUBJECT = ("channel", "venue", "underlying", "instrument")
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MOST_LETTERS
+
+
 class Refused(Exception):
     """A request that cannot be served: `code` for programs, the message for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+        self.subject: Head = {}
+
+    def to(self, request: Iterable[tuple[str, Any]]) -> Self:
+        """With what the request named, as it named it: by that a client with several on their way knows which."""
+        self.subject = {name: value for name, value in request if name in SUBJECT and _is_name(value)}
+        return self
 
     @property
     def head(self) -> Head:
         """What the client gets."""
-        return {"type": "error", "code": self.code, "message": str(self)}
+        return {"type": "error", "code": self.code, "message": str(self), **self.subject}
 
     @property
     def reply(self) -> bytes:
@@ -219,10 +233,10 @@ def parse(data: str | bytes, max_bytes: int, encoding: Encoding | None = None) -
     try:
         request = _REQUESTS.validate_python(message)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False, include_input=False)[0], message) from None
+        raise _refusal(error.errors(include_url=False, include_input=False)[0], message).to(message.items()) from None
     whole = isinstance(request, Ping | Auth) or request.underlying or request.channel in WITHOUT_UNDERLYING
     if not whole:
-        raise Refused("bad_request", "underlying: field required")
+        raise Refused("bad_request", "underlying: field required").to(message.items())
     return request
 
 

@@ -31,7 +31,13 @@ class Requests:
         self._hub = hub
 
     def serve(self, client: Client, request: AnyRequest, now: int) -> None:
-        """Do what is asked and answer; `Refused` where that cannot be."""
+        """Do what is asked and answer; `Refused`, with what the request is about, where that cannot be."""
+        try:
+            self._serve(client, request, now)
+        except Refused as refused:
+            raise refused.to(request) from None
+
+    def _serve(self, client: Client, request: AnyRequest, now: int) -> None:
         match request:
             case Subscribe():
                 self._subscribe(client, request, now)
@@ -91,7 +97,8 @@ class Requests:
         subject = subject_of(request, request.venue or self._hub.venue)
         stream = client.streams.pop(subject, None)
         if stream is None:
-            raise Refused("not_subscribed", f"there is no subscription to {request.underlying}")
+            what = " of ".join(each for each in (request.instrument, request.channel, request.underlying) if each)
+            raise Refused("not_subscribed", f"there is no subscription to {what} at {subject[1]}")
         stream.leave(client, self._hub.market)
         client.outbox.restart(stream.key)
         self._hub.delivery.reply(client, about(stream.key, "unsubscribed", stream.seq))

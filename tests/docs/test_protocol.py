@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import zlib
@@ -16,6 +17,8 @@ from pricer.clock import SystemClock
 from pricer.sidecar import protocol
 from pricer.sidecar.encodings import ENCODINGS, JSON, MSGPACK
 from pricer.sidecar.protocol import CODES, parse
+from pricer.sidecar.routes.errors import CODES as HTTP_CODES
+from pricer.sidecar.routes.errors import MEANINGS, STATUSES
 from pricer.sidecar.schemas.messages import MESSAGES, name_of
 from pricer.sidecar.schemas.plan import columns, plan_of
 from pricer.sidecar.schemas.requests import REQUESTS as REQUEST_MODELS
@@ -115,6 +118,18 @@ def test_every_error_code_stands_in_the_table() -> None:
     listed = re.findall(r"^\| `([a-z_]+)` \| (?:sen|left|has|ask|nam|uns|wou)", TEXT, re.MULTILINE)
     assert len(set(listed)) == len(listed)
     assert set(listed) == set(CODES)
+
+
+def test_every_code_of_a_refusal_over_http_has_a_meaning() -> None:
+    """By what the sources say: `Refusal(status, detail, code)`, `Denied(status, code, detail)`, `problem(...)`."""
+    said = {*HTTP_CODES.values(), *STATUSES, "bad_request", "unknown_expiry", "unknown_subprotocol"}
+    for path in (CHECKOUT / "pricer" / "sidecar").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+            if name in ("Refusal", "Denied", "problem") and isinstance(call, ast.Call):
+                values = [each.value for each in call.args if isinstance(each, ast.Constant)]
+                said |= {each for each in values if isinstance(each, str) and re.fullmatch("[a-z]+(_[a-z]+)*", each)}
+    assert said - {"client_gone"} == set(MEANINGS)  # nobody is there to read that one
 
 
 def test_every_field_of_a_subscription_is_explained() -> None:

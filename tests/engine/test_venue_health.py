@@ -10,7 +10,7 @@ import pytest
 
 from pricer.adapters.events import AnyEvent, ChannelAlarm, DeliveryPrice, VenueClock, VenueState, VolatilityIndex
 from pricer.clock import Instant
-from pricer.conventions import Reason, Status
+from pricer.conventions import NO_TIME, Reason, Status
 from pricer.engine import Engine
 from pricer.engine.clock_check import ClockCheck
 from pricer.engine.venue_health import MOST_CONNECTIONS
@@ -244,6 +244,11 @@ def test_T02_the_last_connection_takes_the_underlying_with_it_and_the_venue_is_d
     assert snapshot.index.status is Status.STALE
     assert all(row.reasons & Reason.VENUE_DOWN for row in snapshot)
     assert engine.counters["venue.venue_down"] == 1
+    for block in snapshot.blocks:
+        quoted = block.quote_mono_ns != NO_TIME
+        until = block.quote_valid_until_ns[quoted]
+        assert quoted.any() and (until != NO_TIME).all(), "a limit that has passed, not none"
+        assert (until < block.computed.mono_ns).all()
     feed(engine, [scene.feed("open")])
     assert statuses(second(engine, scene)) == {Status.OK}
 

@@ -327,7 +327,14 @@ def test_subscribing_again_replaces_the_subscription() -> None:
     assert bench.say(client, UNSUBSCRIBE)[0]["type"] == "unsubscribed"
     bench.tick()
     assert bench.read(client) == []
-    assert bench.say(client, UNSUBSCRIBE)[0]["code"] == "not_subscribed"
+    (refused,) = bench.say(client, UNSUBSCRIBE)
+    assert refused == {
+        "type": "error",
+        "code": "not_subscribed",
+        "message": "there is no subscription to chain of BTC at deribit",
+        "channel": "chain",
+        "underlying": "BTC",
+    }
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def code(text: str) -> str:
         "type": "error",
         "code": caught.value.code,
         "message": str(caught.value),
+        **caught.value.subject,
     }
     return caught.value.code
 
@@ -123,6 +124,23 @@ def test_V05_bad_messages_get_a_code(text: str, expected: str) -> None:
 def test_V05_whatever_comes_is_a_request_or_a_refusal(text: str) -> None:
     op, reply = answer(text)
     assert op in OPS or (op in CODES and len(reply) < 1200)
+
+
+def test_an_error_repeats_what_the_message_named_as_far_as_it_could_be_read() -> None:
+    for text, subject in (
+        (SUBSCRIBE + ',"interval_ms":"1"}', {"channel": "chain", "underlying": "BTC"}),
+        ('{"op":"subscribe","channel":"depth","instrument":"X"}', {"channel": "depth", "instrument": "X"}),
+        ('{"op":"subscribe","channel":"quotes","underlying":7}', {"channel": "quotes"}),
+        (
+            '{"op":"unsubscribe","channel":"chain","underlying":"%s","venue":"v"}' % ("B" * 65),
+            {"channel": "chain", "venue": "v"},
+        ),
+        ('{"op":"subscribe"', {}),
+    ):
+        with pytest.raises(Refused) as caught:
+            parse(text, LIMIT)
+        assert caught.value.subject == subject
+        assert caught.value.head.items() >= subject.items()
 
 
 def test_V05_an_error_message_repeats_little_of_what_came() -> None:

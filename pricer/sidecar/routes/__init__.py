@@ -6,10 +6,10 @@ underlying carries the `seq` of its chain, by which it is cached and revalidated
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from pricer.sidecar.hub import Hub
-from pricer.sidecar.routes import arrow, errors
+from pricer.sidecar.routes import arrow, asked, errors
 from pricer.sidecar.routes.chain import chains
 from pricer.sidecar.routes.edge import Budgets, Edge
 from pricer.sidecar.routes.forward import forwards
@@ -29,10 +29,9 @@ def install(app: FastAPI, hub: Hub) -> None:
     views, budgets = Views(hub), Budgets(hub.settings.max_http_per_s, hub.clock, behind_proxy=hub.settings.behind_proxy)
     # With a port of their own, health and metrics are nobody else's business here.
     app.include_router(health(hub) if hub.settings.metrics_port is None else liveness(hub))
-    for router in (chains(hub, views), surfaces(views), smiles(views), forwards(views), instruments(views)):
-        app.include_router(router)
-    app.include_router(valuations(hub, views, budgets))
-    app.include_router(history(hub, views, budgets))
+    data = (chains(hub, views), surfaces(views), smiles(views), forwards(views), instruments(views))
+    for router in (*data, valuations(hub, views, budgets), history(hub, views, budgets)):
+        app.include_router(router, dependencies=[Depends(asked.only_known)])
     app.include_router(schemas())
     errors.install(app)
     arrow.load()

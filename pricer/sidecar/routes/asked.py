@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Request
 from pydantic import ValidationError
 
 from pricer.expiries import parse_expiry
 from pricer.sidecar.filters import key_of
 from pricer.sidecar.protocol import Refused, StreamKey, Subscribe
-from pricer.sidecar.routes.errors import Refusal, described, refusal_of
+from pricer.sidecar.routes.errors import Refusal, described, refusal_of, value_shown
 from pricer.snapshot import VALUE_FIELDS, Snapshot
 
 Venue = Annotated[str | None, Query(min_length=1, max_length=64, description="The venue; the configured one.")]
@@ -29,6 +29,22 @@ Strikes = Annotated[
     str | None,
     Query(max_length=64, description="A window around the forward: count:n, percent:x, delta:x.", examples=["count:5"]),
 ]
+
+
+async def only_known(request: Request) -> None:
+    """A dependency of every path: `Refusal` 422 for a parameter that it has not, or has twice.
+
+    Unheeded, a slip of the pen would be answered as if it had not been asked.
+    """
+    there = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in there:
+            known = f"there are {', '.join(sorted(there))}" if there else "there are none"
+            raise Refusal(422, f"no parameter {value_shown(name)}; {known}", "unknown_parameter")
+        if name in seen:
+            raise Refusal(422, f"{name}: given more than once; write all its values by commas, or one")
+        seen.add(name)
 
 
 def chain_key(

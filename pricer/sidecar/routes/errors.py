@@ -10,7 +10,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
+from pricer.sidecar.denied import Denied, deny
 from pricer.sidecar.protocol import Refused
 
 # By status, where nothing more precise is known.
@@ -25,14 +27,53 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
     422: "invalid",
+    426: "upgrade_required",
     429: "rate_limited",
     500: "internal",
     501: "not_installed",
     503: "unavailable",
 }
+# Every code that a client may be answered with: docs/protocol.md lists them.
+MEANINGS = {
+    "bad_json": "400: the body is not JSON",
+    "bad_request": "400: not HTTP, too many fields in the address, or a text that is no date (422)",
+    "token_in_url": "400: a token is never part of an address",
+    "unknown_subprotocol": "400: of a WebSocket, only subprotocols that there are not",
+    "unauthorized": "401: a token is asked for, and there is none or a wrong one",
+    "forbidden": "403: the token has not the scope",
+    "unknown_host": "403: `Host` is not a name of this server",
+    "foreign_origin": "403: `Origin` is another than this server, and not allowed",
+    "not_found": "404: no such path, or nothing published under that name",
+    "unknown_underlying": "404: neither configured nor seen",
+    "unknown_venue": "404: this sidecar does not read it",
+    "unknown_expiry": "404: nothing expires then (422 in `?expiries=`)",
+    "unknown_instrument": "404: not listed",
+    "unknown_schema": "404: `/schemas` lists those that there are",
+    "method_not_allowed": "405: `allow` has the methods",
+    "not_acceptable": "406: none of the formats asked for is one of these",
+    "timeout": "408: the body did not come in time",
+    "not_now": "409: of a control request, its `sent_ns` is too old or in the future",
+    "nothing_to_read": "409: this sidecar was started without settings to read again",
+    "repeated": "409: this control request was served before",
+    "too_large": "413: a body of more than 256 KiB",
+    "unsupported_media_type": "415: the body is not sent as application/json",
+    "invalid": "422: a value cannot be",
+    "unknown_parameter": "422: the path has no such parameter",
+    "unknown_contract": "422: a contract is not listed, or its expiry has passed",
+    "too_many_values": "422: more lists, fields, or contracts times cells than any legal request",
+    "bad_settings": "422: the settings that were read again are refused",
+    "upgrade_required": "426: `/v1/stream` is a WebSocket",
+    "rate_limited": "429: `retry-after` has the seconds to wait",
+    "internal": "500: our fault; the log says more",
+    "not_installed": "501: the format needs a library that is not installed",
+    "busy": "503: too many prices and scenarios wait already",
+    "unavailable": "503: too much at once; come back",
+    "too_many_streams": "503: all of `server.max_streams` are in use",
+}
 # What the hub refuses, as HTTP says it.
 STATUSES = {"unknown_underlying": 404, "unknown_venue": 404, "too_many_streams": 503}
 
+STREAM = "/v1/stream"
 # Of a client's own value, so much is repeated to it.
 SHOWN = 60
 
@@ -72,18 +113,35 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
 
 def install(app: FastAPI) -> None:
     """All that goes wrong in `app` is told in this form."""
+    app.router.default = _nothing_here
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
 
 
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    """No path of ours. By itself Starlette answers a WebSocket with 403 and nothing else."""
+    path = value_shown(scope["path"])
+    if scope["type"] == "websocket":
+        what = Denied(404, code_of(404), f"there is no WebSocket at {path}; it is at '{STREAM}'")
+    elif scope["path"] == STREAM:
+        upgrade = {"upgrade": "websocket", "connection": "upgrade"}
+        what = Denied(426, code_of(426), f"'{STREAM}' is a WebSocket: ask for an upgrade", **upgrade)
+    else:
+        what = Denied(404, code_of(404), f"there is nothing at {path}; '/docs' lists the paths")
+    await deny(what, scope, receive, send)
+
+
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
+    headers, detail = dict(error.headers or {}), str(error.detail)
     if "Allow" in headers and "GET" in headers["Allow"] and "HEAD" not in headers["Allow"]:
         headers["Allow"] += ", HEAD"
+    if error.status_code == 405:
+        path, allowed = value_shown(request.url.path), headers.get("Allow", "another method")
+        detail = f"{value_shown(request.method)} is not for {path}; {allowed} is"
     code = error.code if isinstance(error, Refusal) else code_of(error.status_code)
-    return problem(error.status_code, code, str(error.detail), headers)
+    return problem(error.status_code, code, detail, headers)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -415,10 +415,10 @@ class Error(Model):
     type: Literal["error"]
     code: Text = Field(description="for programs")
     message: Text = Field(description="for people")
-    channel: TextOrNull = absent("which subscription it concerns")
-    venue: TextOrNull = absent("which subscription it concerns")
-    underlying: TextOrNull = absent("which subscription it concerns")
-    instrument: TextOrNull = absent("which subscription it concerns")
+    channel: TextOrNull = absent("as the request named it")
+    venue: TextOrNull = absent("as the request named it")
+    underlying: TextOrNull = absent("as the request named it")
+    instrument: TextOrNull = absent("as the request named it")
 
 
 # By name as in the published schemas: `type`, or `channel-type` where there is a table.

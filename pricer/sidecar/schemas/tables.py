@@ -144,8 +144,8 @@ class HealthColumns(Model):
     state: Names = column("in one word: live, resyncing, down ...")
     detail: Names = column("for people")
     since_ns: Instants = column("since when it is in this state, UTC")
-    lag_ns: Instants = column("from the exchange's instant to receipt, by the newest messages")
-    skew_ns: Instants = column("the venue's clock less ours, as far as it can be known")
+    lag_ns: Instants = column("how late a venue's newest price came; of the engine: its snapshot's age")
+    skew_ns: Instants = column("of a venue: our clock less its own, as far as it can be known")
     status: Statuses = column("of the unit")
     reasons: ReasonSets = column("of the unit")
 

@@ -44,7 +44,16 @@ def quiet() -> Fitted:
         ("/v1/chain/BTC?strikes=count:many", 422, "invalid", "strikes: "),
         ("/v1/chain/BTC?strikes=delta:0.7", 422, "invalid", "strikes.delta: "),
         ("/v1/chain/BTC?expiries=first:x", 422, "invalid", "expiries: "),
-        ("/v1/nothing", 404, "not_found", "Not Found"),
+        (
+            "/v1/chain/BTC?colums=iv",
+            422,
+            "unknown_parameter",
+            "'colums'; there are columns, expiries, format, strikes, venue",
+        ),
+        ("/v1/history/BTC?columns=iv", 422, "unknown_parameter", "'columns'"),
+        ("/v1/chain/BTC?columns=iv&columns=delta", 422, "invalid", "columns: given more than once"),
+        ("/v1/nothing", 404, "not_found", "'/v1/nothing'"),
+        ("/v1/stream", 426, "upgrade_required", "WebSocket"),
         ("/v1/chain/" + "x" * 70, 422, "invalid", "underlying: "),
     ],
 )
@@ -89,6 +98,19 @@ async def test_Z02_a_websocket_of_a_foreign_page_is_refused_in_the_same_words() 
     assert orjson.loads(refused.body)["code"] == "foreign_origin"
 
 
+async def test_a_websocket_of_no_path_is_told_where_it_is() -> None:
+    async with running(Source()) as address:
+        with pytest.raises(InvalidStatus) as caught:
+            async with open_websocket(stream_of(address).replace("stream", "strem"), proxy=None):
+                pass
+    refused = caught.value.response
+    assert refused.status_code == 404
+    assert orjson.loads(refused.body) == {
+        "code": "not_found",
+        "detail": "there is no WebSocket at '/v1/strem'; it is at '/v1/stream'",
+    }
+
+
 async def test_an_error_of_our_own_shows_nothing_of_our_inside() -> None:
     fitted = Fitted()
 
@@ -114,6 +136,7 @@ async def test_head_is_get_without_a_body_and_other_methods_are_told_what_is_all
             answer = await client.request(method, path)
             assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
             assert set(answer.headers["allow"].split(", ")) == allowed
+            assert answer.json()["detail"].startswith(f"'{method}' is not for '{path}'; ")
 
 
 @pytest.mark.parametrize(
