@@ -3,8 +3,9 @@
     python examples/hedging_bot.py --seconds 10
 
 What to copy from here is not the strategy but the manners: the bot asks a `pricer.HedgeGate` before it acts, which
-refuses what is not `OK`, too old, jumped, near settlement or just after a break; it trades on the very numbers that
-were checked; and it names the delta form it hedges (coin P&L of an inverse option needs the premium-adjusted one).
+refuses what is not `OK`, too old, jumped, near settlement, just after a break or too soon after the start; it trades on
+the very numbers that were checked; and it names the delta form it hedges (coin P&L of an inverse option needs the
+premium-adjusted one).
 """
 
 from __future__ import annotations
@@ -41,7 +42,12 @@ class Hedge:
 
 
 def straddle_of(snapshot: pricer.Snapshot) -> tuple[str, str] | None:
-    """The at-the-money call and put of the first expiry beyond two days; None until both are OK."""
+    """The at-the-money call and put of the first expiry beyond two days; None until the feed is live and both are OK.
+
+    Before that the chain is not complete: the nearest strike of those that there are may be far from the money.
+    """
+    if any(feed.state != "live" for feed in snapshot.feeds):
+        return None
     in_two_days = snapshot.computed_ns + 2 * 86_400 * 10**9
     calls = [row for row in snapshot if row.expiry_ns > in_two_days and row.cp > 0 and row.status is pricer.Status.OK]
     if not calls:
@@ -58,10 +64,10 @@ def target_usd(decisions: list[pricer.Decision]) -> float:
 
 
 async def run(seconds: float, seed: int) -> Hedge:
-    hedge, gate = Hedge(), pricer.HedgeGate(fields=(FIELD,), cool_down_s=2.0)
+    hedge, gate = Hedge(), pricer.HedgeGate(fields=(FIELD,), cool_down_s=1.0)
     names: tuple[str, str] | None = None
-    ends = time.monotonic() + seconds
     async with DeribitServer(seed=seed) as market, pricer.live(url=market.url) as stream:
+        ends = time.monotonic() + seconds
         async for snapshot in stream:
             if time.monotonic() > ends:
                 break

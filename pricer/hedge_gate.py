@@ -29,6 +29,8 @@ MOST_INSTRUMENTS = 8192
 # Absolute for a delta per unit and for a volatility, relative for the forward: several times what a minute brings.
 MAX_JUMP = MappingProxyType({"delta": 0.1, "iv": 0.05, "forward": 0.02})
 FORWARD = "forward"
+# A connection that has not brought everything yet.
+COMING_UP = frozenset({"connecting", "open"})
 
 
 class Refusal(StrEnum):
@@ -39,7 +41,8 @@ class Refusal(StrEnum):
     AGE = "age"  # an input is older than the gate's own limit
     JUMP = "jump"  # a number is too far from the last one accepted, and has not stood long enough
     SETTLEMENT = "settlement"  # within the window before expiry, or after it
-    COOL_DOWN = "cool_down"  # too soon after a break: a gap, a reconnection, another session, a number not fit for use
+    FEED = "feed"  # no connection to the option's venue is live, or one is still coming up
+    COOL_DOWN = "cool_down"  # too soon after a break (a gap, a reconnection, another session, a number not fit for use)
     REPLAY = "replay"  # these numbers are of another day
 
 
@@ -96,6 +99,10 @@ class HedgeGate:
     nothing is allowed for `cool_down_s`: a gap, a reconnection of a feed or of the client, another session, or numbers
     that were `STALE` or `INVALID`.
 
+    While a connection to the venue is coming up, or none is live, nothing is allowed. A fresh gate does not know what
+    was before, so it waits for `cool_down_s` from its first look at a live feed. Where a snapshot has no feeds, as
+    that of an engine of one's own, there is none to wait for.
+
     `stats` counts decisions by their reasons.
 
     >>> HedgeGate(max_age_s=1.0, cool_down_s=10.0)
@@ -124,9 +131,8 @@ class HedgeGate:
         self._max_age_ns, self._settlement_ns, self._cool_down_ns = (_ns(each) for each in self._seconds.values())
         self._clock = clock or SystemClock()
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._breaks: int | None = None
-        self._feeds: tuple[FeedHealth, ...] | None = None
-        self._broken_ns: int | None = None
+        self._seen: tuple[int, tuple[FeedHealth, ...]] | None = None
+        self._broken: tuple[int, str] | None = None  # when the last break was noticed, and which
 
     def __repr__(self) -> str:
         return f"HedgeGate(fields={self.fields}, {', '.join(f'{k}={v}' for k, v in self._seconds.items())})"
@@ -150,14 +156,19 @@ class HedgeGate:
 
     def disturbed(self, now: Instant | None = None) -> None:
         """Something happened that the gate cannot see, such as a trade that was not ours: the cool-down begins."""
-        self._broken_ns = (now or self._clock.now()).mono_ns
+        self._broken = (now or self._clock.now()).mono_ns, "a disturbance"
 
     def _notice(self, snapshot: Snapshot, now_ns: int) -> None:
-        """A break since the last look: of the client's stream, or of the feeds behind it."""
-        seen = (self._breaks, self._feeds)
-        self._breaks, self._feeds = snapshot.breaks, snapshot.feeds
-        if seen != (None, None) and seen != (self._breaks, self._feeds):
-            self._broken_ns = now_ns
+        """A break since the last look: of the client's stream, or of the feeds behind it. The first may follow one."""
+        seen, self._seen = self._seen, (snapshot.breaks, snapshot.feeds)
+        if seen is None:
+            what = "the first look" if snapshot.feeds else ""
+        elif seen[0] != snapshot.breaks:
+            what = "a break of the stream"
+        else:
+            what = "" if seen[1] == snapshot.feeds else "a change of the feed"
+        if what:
+            self._broken = now_ns, what
 
     def _judge(self, row: Row, now_ns: int) -> Decision:
         known = self._remembered(row.name)
@@ -204,6 +215,7 @@ class HedgeGate:
         against: Refusals = []
         if Reason.REPLAY in row.snapshot.reasons:
             against.append((Refusal.REPLAY, "the numbers are replayed"))
+        against += _not_live([feed for feed in row.snapshot.feeds if feed.venue == row.block.key.venue])
         left_ns = row.expiry_ns - row.snapshot.clock.now().wall_ns
         if left_ns <= self._settlement_ns:
             against.append((Refusal.SETTLEMENT, f"the option expires in {left_ns / NS_PER_SECOND:.0f} s"))
@@ -237,10 +249,11 @@ class HedgeGate:
         return found
 
     def _too_soon(self, known: _Known, now_ns: int) -> Refusals:
-        last = max((ns for ns in (self._broken_ns, known.unfit_ns) if ns is not None), default=None)
-        if last is None or now_ns - last >= self._cool_down_ns:
+        unfit = None if known.unfit_ns is None else (known.unfit_ns, "its numbers were not to be used")
+        last = max(filter(None, (self._broken, unfit)), default=None)
+        if last is None or now_ns - last[0] >= self._cool_down_ns:
             return []
-        return [(Refusal.COOL_DOWN, f"{(now_ns - last) / NS_PER_SECOND:.1f} s since a break")]
+        return [(Refusal.COOL_DOWN, f"{(now_ns - last[0]) / NS_PER_SECOND:.1f} s since {last[1]}")]
 
     def _remembered(self, name: str) -> _Known:
         known = self._known.setdefault(name, _Known())
@@ -248,6 +261,14 @@ class HedgeGate:
         if len(self._known) > MOST_INSTRUMENTS:
             self._known.popitem(last=False)
         return known
+
+
+def _not_live(feeds: Sequence[FeedHealth]) -> Refusals:
+    """What one venue's connections have against an order: those that are lost made their own numbers STALE."""
+    waited_for = [feed for feed in feeds if feed.state in COMING_UP]
+    if feeds and not waited_for and not any(feed.state == "live" for feed in feeds):
+        waited_for = [feeds[0]]
+    return [(Refusal.FEED, f"the feed {feed.connection} is {feed.state}") for feed in waited_for[:1]]
 
 
 def _shut(against: Refusals) -> Decision:

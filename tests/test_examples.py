@@ -37,7 +37,7 @@ def test_quickstart_prices_arrays_and_a_live_chain() -> None:
 
 
 def test_the_hedging_bot_hedges_and_ends() -> None:
-    for seconds in ("5", "60"):  # a busy machine has less time than it is given
+    for seconds in ("3", "60"):  # a busy machine has less time than it is given
         printed = run("examples/hedging_bot.py", "--seconds", seconds)
         assert "done:" in printed
         if "USD  trade 1" in printed:

@@ -14,7 +14,7 @@ import pricer
 from pricer.clock import NS_PER_SECOND, Instant, ManualClock
 from pricer.conventions import Reason, Status
 from pricer.hedge_gate import MOST_INSTRUMENTS, HedgeGate, Refusal
-from pricer.snapshot import FIELD_INDEX, Snapshot
+from pricer.snapshot import FIELD_INDEX, FeedHealth, Snapshot
 from tests.sidecar.snapshots import Market
 from tests.simulate.scenario import Run
 from tests.simulate.test_fault_rows import begin, live
@@ -23,18 +23,28 @@ SECOND = NS_PER_SECOND
 
 
 class Bench:
-    """A chain made by hand, one gate, and a clock for both."""
+    """A chain made by hand, one gate that has looked at it for long enough, and a clock for both."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, fresh: bool = False, **settings: Any) -> None:
         self.clock = ManualClock(Instant(1_795_000_000 * SECOND, 1000 * SECOND))
         self.market = Market(self.clock)
         self.gate = HedgeGate(clock=self.clock, **settings)
         self.name = self.market.definitions[1].names[4]
         self.breaks = 0
         self.reasons = Reason(0)
+        self.connections: tuple[FeedHealth, ...] | None = None
+        if not fresh:
+            self.gate.check(self.snapshot(), self.name)
+            self.clock.advance(5 * SECOND)
+
+    def feeds(self, *states: str) -> None:
+        """The venue's connections are so from now on."""
+        since = self.clock.now()
+        self.connections = tuple(FeedHealth("deribit", f"{i}", state, "", since) for i, state in enumerate(states))
 
     def snapshot(self) -> Snapshot:
-        return replace(self.market.snapshot(self.reasons), breaks=self.breaks)
+        made = replace(self.market.snapshot(self.reasons), breaks=self.breaks)
+        return made if self.connections is None else replace(made, feeds=self.connections)
 
     def check(self, seconds: float = 0.1) -> pricer.Decision:
         """A moment later, with everything confirmed."""
@@ -157,6 +167,54 @@ def test_X07_a_break_shuts_the_gate_until_the_cool_down_has_passed(what: str) ->
         bench.gate.disturbed()
     assert bench.check().reasons == (Refusal.COOL_DOWN,)
     assert 4.7 <= bench.until_open() <= 5.1
+
+
+@pytest.mark.parametrize("states", [("open",), ("connecting",), ("closed",), ("live", "open"), ("closed", "closed")])
+def test_X07_a_fresh_gate_is_shut_until_the_feed_has_been_live_for_the_cool_down(states: tuple[str, ...]) -> None:
+    bench = Bench(fresh=True)
+    bench.feeds(*states)
+    for _ in range(100):  # for longer than the cool-down
+        decision = bench.check()
+        assert Refusal.FEED in decision.reasons
+        assert not decision.allows(reduces_risk=True)
+    assert " is " in decision.detail
+    bench.feeds(*("live" for _ in states))
+    assert bench.check().reasons == (Refusal.COOL_DOWN,)
+    assert 4.9 <= bench.until_open() <= 5.1
+
+
+def test_X07_a_fresh_gate_does_not_know_what_was_before_its_first_look() -> None:
+    bench = Bench(fresh=True)
+    decision = bench.check()
+    assert (decision.reasons, decision.detail) == ((Refusal.COOL_DOWN,), "0.0 s since the first look")
+    assert 4.9 <= bench.until_open() <= 5.1
+
+
+def test_X07_one_connection_of_several_that_comes_back_shuts_the_gate_and_a_dead_one_does_not() -> None:
+    bench = Bench()
+    for states, reasons in [
+        (("live", "closed"), (Refusal.COOL_DOWN,)),
+        (("live", "connecting"), (Refusal.FEED, Refusal.COOL_DOWN)),
+        (("live", "live"), (Refusal.COOL_DOWN,)),
+    ]:
+        bench.feeds(*states)
+        assert bench.check().reasons == reasons
+    assert 4.9 <= bench.until_open() <= 5.1
+    bench.feeds("live", "closed")
+    assert 4.9 <= bench.until_open() <= 5.1
+
+
+def test_numbers_without_a_feed_are_judged_at_once() -> None:
+    """An engine of one's own: nothing that connects, and so nothing that could have broken."""
+    bench = Bench(fresh=True)
+    bench.feeds()
+    assert bench.check().allowed
+
+
+def test_a_feed_of_another_venue_shuts_no_gate() -> None:
+    bench = Bench(fresh=True)
+    bench.connections = (bench.market.feed, FeedHealth("elsewhere", "main", "connecting", "", bench.clock.now()))
+    assert bench.check().reasons == (Refusal.COOL_DOWN,)
 
 
 def test_the_settlement_window_replays_and_unknown_options_are_refused() -> None:

@@ -31,7 +31,7 @@ from typing import Any, Literal, Self
 import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
 from pricer.adapters.network import Network, Target, target_of
@@ -40,6 +40,7 @@ from pricer.errors import ConfigError, ConnectError, ProtocolError, VolstreamErr
 from pricer.mailbox import Mailbox
 from pricer.sidecar.decoding import DECODERS, DEFAULT, Decode
 from pricer.sidecar.following import Follower, RequestRefused
+from pricer.sidecar.handshake import TurnedAway, refusal, shown_out
 from pricer.snapshot import Snapshot
 
 log = logging.getLogger("pricer.sidecar.client")
@@ -60,8 +61,9 @@ Encoding = Literal["json", "msgpack"]
 class Connection:
     """A subscription that survives reconnections: iterate it for states, the newest first, older ones left out.
 
-    `stats` counts what went wrong, and is empty while nothing has: reconnections, gaps and the messages missed in them,
-    checksums that differed, resumed and ended sessions, and connections that sent what is not the protocol's.
+    `stats` counts what went wrong, and is empty while nothing has: connections made again (`reconnections`), attempts
+    that made none (`failed_attempts`), gaps and the messages missed in them, checksums that differed, resumed and ended
+    sessions, and connections that sent what is not the protocol's.
     """
 
     def __init__(self, way: Way, follower: Follower, clock: Clock, rng: random.Random) -> None:
@@ -103,10 +105,7 @@ class Connection:
     async def __aenter__(self) -> Self:
         if self._task is not None or self._states.is_closed:
             raise VolstreamError("a connection is entered once; connect(...) makes another")
-        try:
-            self._websocket = await self._way.open()
-        except (OSError, InvalidHandshake, InvalidURI) as error:
-            raise ConnectError(f"no sidecar at {self._way}: {error}") from error
+        self._websocket = await self._way.open()
         self._task = asyncio.create_task(self._run(), name="sidecar-client")
         self._task.add_done_callback(self._ended)
         return self
@@ -122,12 +121,16 @@ class Connection:
     def __aiter__(self) -> AsyncIterator[Snapshot]:
         """The newest state, again and again; ends with the connection's block.
 
-        A request that the sidecar refuses, or a peer that is no sidecar, is a `ProtocolError`.
+        A request or a token that the sidecar refuses is a `RequestRefused`, and a peer that is no sidecar another
+        `ProtocolError`.
         """
         return self._states
 
     def get(self, timeout: float | None = None) -> Snapshot | None:
-        """Wait for a state on another thread; None after `timeout` seconds, or when the connection was closed."""
+        """Wait for a state on another thread; None after `timeout` seconds, or when the connection was closed.
+
+        What ended the reading is raised here as it is by the iteration.
+        """
         return self._states.get(timeout)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -139,21 +142,27 @@ class Connection:
             wrapped = VolstreamError(f"the client failed: {error!r}")
             wrapped.__cause__ = error
             error = wrapped
+        if error is not None:
+            log.warning("%s is followed no more: %s", self._way, error)
         self._states.close(error)
 
     async def _run(self) -> None:
         while True:
+            asked_s = 0.0
             try:
                 await self._follow()
             except RequestRefused:
                 raise
             except ProtocolError as error:
                 self._count_malformed(error)
-            except (ConnectionClosed, TimeoutError, OSError, InvalidHandshake) as error:
+            except ConnectError as error:
+                self.stats["failed_attempts"] += 1
+                asked_s = error.retry_after_s if isinstance(error, TurnedAway) else 0.0
+                log.info("%s", error)
+            except (ConnectionClosed, TimeoutError, OSError) as error:
                 log.info("the connection to %s ended: %s", self._way, error)
             self._follower.lost()
-            self.stats["reconnections"] += 1
-            await asyncio.sleep(self._pause())
+            await asyncio.sleep(self._pause(asked_s))
 
     def _count_malformed(self, error: ProtocolError) -> None:
         self.stats["malformed"] += 1
@@ -164,7 +173,10 @@ class Connection:
 
     async def _follow(self) -> None:
         """One connection, to its end."""
-        websocket, self._websocket = self._websocket or await self._way.open(), None
+        websocket, self._websocket = self._websocket, None
+        if websocket is None:
+            websocket = await self._way.open()
+            self.stats["reconnections"] += 1
         try:
             self._follower.connected(self._way.decoder(websocket))
             while self._follower.wants_reconnect is None:
@@ -175,6 +187,11 @@ class Connection:
                 if self._follower.receive(payload):
                     self._hand_out()
             log.info("leaving %s: %s", self._way, self._follower.wants_reconnect)
+        except ConnectionClosed as error:
+            refused = shown_out(error)
+            if refused is None:
+                raise
+            raise refused from error
         finally:
             await websocket.close()
 
@@ -183,11 +200,14 @@ class Connection:
         self.latest = self._follower.snapshot()
         self._states.put(self.latest)
 
-    def _pause(self) -> float:
-        """Seconds until the next attempt: doubling, with jitter so that many bots do not come back at once."""
+    def _pause(self, asked_s: float) -> float:
+        """Seconds until the next attempt: doubling, with jitter so that many bots do not come back at once.
+
+        What the sidecar asks for is waited in full, and the jitter comes on top.
+        """
         self._failures += 1
         longest = min(FIRST_RETRY_S * 2.0 ** min(self._failures - 1, 16), LAST_RETRY_S)
-        return longest * (0.5 + 0.5 * self._rng.random())
+        return asked_s + longest * (0.5 + 0.5 * self._rng.random())
 
 
 class SyncConnection:
@@ -221,7 +241,7 @@ class SyncConnection:
         return self._connection.lag()
 
     def get(self, timeout: float | None = None) -> Snapshot | None:
-        """Wait for the next state; None after `timeout` seconds, or when the connection was closed."""
+        """As `Connection.get`, with its errors."""
         return self._connection.get(timeout)
 
     def __iter__(self) -> Iterator[Snapshot]:
@@ -286,7 +306,10 @@ class Way:
     __repr__ = __str__
 
     async def open(self) -> ClientConnection:
-        """A connection within `OPEN_S`; no redirect is followed, for the token is for this sidecar alone."""
+        """A connection within `OPEN_S`; no redirect is followed, for the token is for this sidecar alone.
+
+        `ConnectError` where there is none now, `RequestRefused` where there will be none with this token or path.
+        """
         options: dict[str, Any] = {
             "additional_headers": self._headers,
             "subprotocols": self._offered,
@@ -298,7 +321,12 @@ class Way:
         }
         if self._unix_socket is not None:
             options |= {"unix": True, "path": str(self._unix_socket)}
-        return await _Straight(self._url, proxy=None, **options)
+        try:
+            return await _Straight(self._url, proxy=None, **options)
+        except InvalidStatus as error:
+            raise refusal(error.response, str(self)) from error
+        except (OSError, InvalidHandshake, InvalidURI) as error:
+            raise ConnectError(f"no sidecar at {self}: {error}") from error
 
     def decoder(self, websocket: ClientConnection) -> Decode:
         """By what was agreed on; a sidecar that knows no subprotocols speaks JSON."""
@@ -347,6 +375,8 @@ def connect(
     seed: int | None = None,
 ) -> Connection:
     """Follow one chain of a sidecar; `ConnectError` on entering when there is none at `url`.
+
+    A token that the sidecar does not take, then or later, ends it with `RequestRefused`: it is not shown again.
 
     Less of it: `expiries` as "2026-12-25" or "25DEC26" each, or so many of the nearest; `strikes` around each forward,
     as {"count": 10} on each side, {"percent": 20} or {"delta": 0.05}; `columns` of `Snapshot`, whose statuses come

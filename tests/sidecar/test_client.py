@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,18 @@ from pricer.clock import Instant, ManualClock, SystemClock
 from pricer.config import ServerSection, Settings
 from pricer.conventions import Status
 from pricer.errors import ConfigError, ConnectError, NotTradable, ProtocolError
-from pricer.sidecar import client
+from pricer.sidecar import client, door
 from pricer.sidecar.app import bind, serve
+from pricer.sidecar.auth import Scopes
 from pricer.sidecar.client import connect, connect_sync
 from pricer.sidecar.encodings import MSGPACK
-from pricer.sidecar.following import Follower
+from pricer.sidecar.following import Follower, RequestRefused
+from pricer.sidecar.handshake import UNAUTHORIZED_CLOSE
 from pricer.sidecar.server_clock import ServerClock
 from tests.data import CHECKOUT
 from tests.free_port import free_port
 from tests.handmade import SECOND
+from tests.sidecar.secured import Ring, bearer, fetch, secured
 from tests.sidecar.serving import QUICK, running, stream_of
 from tests.sidecar.snapshots import LONG_NS, Market, Source
 from tests.waiting import PATIENCE_S, Hurried, until
@@ -271,3 +275,117 @@ def test_a_bot_needs_nothing_of_the_server() -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     assert shown.stdout.strip() == "[]"
+
+
+def answering(*answers: tuple[int, str, bytes]) -> tuple[Any, list[str]]:
+    """A server's way with handshakes: each gets the next answer, status, Retry-After and body; 0 lets it in."""
+    asked: list[str] = []
+
+    def answer(connection: ServerConnection, request: Request) -> Response | None:
+        status, later, body = answers[min(len(asked), len(answers) - 1)]
+        asked.append(request.path)
+        if not status:
+            return None
+        response = connection.respond(status, body.decode())
+        if later:
+            response.headers["Retry-After"] = later
+        return response
+
+    return answer, asked
+
+
+REFUSED = b'{"code": "unauthorized", "detail": "a token is needed"}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        ((401, "", REFUSED), RequestRefused, "unauthorized: a token is needed"),
+        ((403, "", b'{"code": "unknown_host", "detail": "not\\nhere"}'), RequestRefused, r"unknown_host: not\\nhere"),
+        (
+            (403, "", b""),
+            RequestRefused,
+            "forbidden: HTTP 403; a sidecar's stream is at /v1/stream, and this was ws://",
+        ),
+        ((404, "", b'{"code": "not_found", "detail": "no such path"}'), ConnectError, "HTTP 404: no such path$"),
+        ((503, "", b'{"detail": 7}'), ConnectError, "HTTP 503$"),
+        ((429, "9", b"<html>"), ConnectError, "HTTP 429$"),
+    ],
+)
+async def test_what_a_sidecar_says_in_place_of_a_handshake_is_the_error(
+    answer: tuple[int, str, bytes], error: type[Exception], said: str
+) -> None:
+    process, _ = answering(answer)
+    async with listen(lambda _: asyncio.sleep(0), "127.0.0.1", 0, process_request=process) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(error, match=said):
+            await connect(f"ws://127.0.0.1:{port}/v1/else").__aenter__()
+
+
+async def to_the_end(chain: client.Connection) -> None:
+    """Until an error ends it; a client that goes on in silence is a time-out."""
+    async with asyncio.timeout(PATIENCE_S):
+        async for _ in chain:
+            pass
+
+
+async def test_Z03_a_token_that_is_refused_later_ends_the_client_and_is_not_shown_again() -> None:
+    process, asked = answering((0, "", b""), (401, "", REFUSED))
+    async with listen(lambda _: asyncio.sleep(0), "127.0.0.1", 0, process_request=process) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}/v1/stream", token="x") as chain:
+            with pytest.raises(RequestRefused, match="unauthorized: a token is needed") as caught:
+                await to_the_end(chain)
+            with pytest.raises(RequestRefused):
+                chain.get(0.0)
+    assert caught.value.code == "unauthorized"
+    assert len(asked) == 2
+    assert dict(chain.stats) == {}, "nothing was connected again"
+
+
+async def test_Z03_a_revoked_token_ends_its_clients_and_locks_nobody_of_their_address_out(
+    source: Source, tmp_path: Path
+) -> None:
+    ring = Ring(tmp_path / "tokens.toml")
+    operator, bot = ring.add("operator", Scopes.ADMIN | Scopes.READ), ring.add("bot")
+    options: dict[str, Any] = {"tokens_file": str(ring.path), "auth_failures_per_minute": 1}
+    again = Settings(server=QUICK | options)
+    async with secured(source, reread=lambda: again, **options) as address:
+        bots = [connect(stream_of(address), token=bot) for _ in range(2)]
+        for chain in bots:
+            await chain.__aenter__()
+            await anext(aiter(chain))
+        ring.remove("bot")
+        body = {"sent_ns": time.time_ns(), "nonce": "nonce-of-a-revocation"}
+        answer = await fetch(address, "v1/admin/reload", method="POST", json=body, **bearer(operator))
+        assert answer.status_code == 200
+        for chain in bots:
+            with pytest.raises(RequestRefused, match="unauthorized: the token is not valid any more"):
+                await to_the_end(chain)
+        assert (await fetch(address, "v1/underlyings", **bearer(operator))).status_code == 200
+        for chain in bots:
+            await chain.__aexit__(None, None, None)
+            assert not chain.stats["failed_attempts"]
+
+
+async def test_Z03_an_address_that_is_locked_out_comes_back_when_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sidecar says for how long; a client that goes on asking would find out no sooner."""
+    pauses: list[float] = []
+    pause_of = client.Connection._pause
+
+    def at_once(self: client.Connection, asked_s: float) -> float:
+        pauses.append(pause_of(self, asked_s))
+        return 0.0
+
+    monkeypatch.setattr(client.Connection, "_pause", at_once)
+    process, _ = answering((0, "", b""), (429, "40", b'{"detail": "too many"}'), (0, "", b""))
+    async with listen(lambda _: asyncio.sleep(0), "127.0.0.1", 0, process_request=process) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}/v1/stream") as chain:
+            await until(lambda: chain.stats["reconnections"] >= 1)
+    assert [pause >= 40.0 for pause in pauses[:2]] == [False, True]
+    assert chain.stats["failed_attempts"] == 1
+
+
+def test_a_client_knows_the_sidecars_own_word_for_a_token_that_is_none() -> None:
+    assert UNAUTHORIZED_CLOSE == door.UNAUTHORIZED_CLOSE
