@@ -48,16 +48,17 @@ class NotTradable(VolstreamError):
     """The number asked for is not `OK`: its status, reasons and the age of its oldest input say why.
 
     `status` is a `conventions.Status`, `reasons` a `conventions.Reason`, `age_ns` integer nanoseconds
-    (None where an input never arrived).
+    (None where an input never arrived). `why` is said in their place where they are not the point.
     """
 
-    def __init__(self, what: str, status: Any, reasons: Any, age_ns: int | None) -> None:
+    def __init__(self, what: str, status: Any, reasons: Any, age_ns: int | None, why: str = "") -> None:
         age = "never arrived" if age_ns is None else f"{age_ns / 1e9:.3f} s old"
-        super().__init__(f"{what} is {status.name}: {reasons.label or 'no reason given'} (input {age})")
-        self._what = what
+        shown = why or f"{status.name}: {reasons.label or 'no reason given'} (input {age})"
+        super().__init__(f"{what} is {shown}")
+        self._what, self._why = what, why
         self.status = status
         self.reasons = reasons
         self.age_ns = age_ns
 
     def __reduce__(self) -> tuple[Any, ...]:  # an exception is otherwise made again from its message alone
-        return type(self), (self._what, self.status, self.reasons, self.age_ns)
+        return type(self), (self._what, self.status, self.reasons, self.age_ns, self._why)

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 from pricer.clock import NS_PER_SECOND, Clock, Instant, SystemClock
 from pricer.conventions import Reason, Status
-from pricer.snapshot import FIELD_INDEX, OK_ONLY, FeedHealth, Row, Snapshot
+from pricer.snapshot import FIELD_INDEX, OK_ONLY, FeedHealth, Row, Snapshot, not_subscribed
 
 __all__ = ["Decision", "HedgeGate", "Refusal"]
 
@@ -36,7 +36,7 @@ COMING_UP = frozenset({"connecting", "open"})
 class Refusal(StrEnum):
     """Why a gate is shut."""
 
-    UNKNOWN = "unknown"  # no such instrument in this snapshot
+    UNKNOWN = "unknown"  # no such instrument in this snapshot, or a number that the client did not subscribe to
     STATUS = "status"  # a number or the forward has a status that is not allowed
     AGE = "age"  # an input is older than the gate's own limit
     JUMP = "jump"  # a number is too far from the last one accepted, and has not stood long enough
@@ -99,6 +99,8 @@ class HedgeGate:
     nothing is allowed for `cool_down_s`: a gap, a reconnection of a feed or of the client, another session, or numbers
     that were `STALE` or `INVALID`.
 
+    A sidecar's client that names `columns` must name all of these: with the default `max_jump` also `iv`.
+
     While a connection to the venue is coming up, or none is live, nothing is allowed. A fresh gate does not know what
     was before, so it waits for `cool_down_s` from its first look at a live feed. Where a snapshot has no feeds, as
     that of an engine of one's own, there is none to wait for.
@@ -145,7 +147,11 @@ class HedgeGate:
         now_ns = (now or self._clock.now()).mono_ns
         snapshot = what.snapshot if isinstance(what, Row) else what
         self._notice(snapshot, now_ns)
-        if isinstance(what, Row):
+        missing = [name for name in self.fields if name in snapshot.left_out]
+        if missing:
+            said = [f"{name}, which this gate needs, is {not_subscribed(name)}" for name in missing]
+            decision = _shut([(Refusal.UNKNOWN, text) for text in said])
+        elif isinstance(what, Row):
             decision = self._judge(what, now_ns)
         elif name in what:
             decision = self._judge(what[name], now_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 
@@ -50,3 +51,8 @@ def test_not_tradable_says_status_reasons_and_age() -> None:
 def test_not_tradable_without_an_input_says_that_it_never_arrived() -> None:
     error = NotTradable("BTC delta", Status.INVALID, NO_REASON, None)
     assert str(error) == "BTC delta is INVALID: no reason given (input never arrived)"
+
+
+def test_not_tradable_says_another_reason_in_place_of_its_status_also_after_a_journey() -> None:
+    error = NotTradable("BTC iv", Status.INVALID, NO_REASON, 10, "not subscribed")
+    assert str(error) == str(pickle.loads(pickle.dumps(error))) == "BTC iv is not subscribed"

@@ -31,6 +31,7 @@ class Bench:
         self.gate = HedgeGate(clock=self.clock, **settings)
         self.name = self.market.definitions[1].names[4]
         self.breaks = 0
+        self.left_out: frozenset[str] = frozenset()
         self.reasons = Reason(0)
         self.connections: tuple[FeedHealth, ...] | None = None
         if not fresh:
@@ -43,7 +44,7 @@ class Bench:
         self.connections = tuple(FeedHealth("deribit", f"{i}", state, "", since) for i, state in enumerate(states))
 
     def snapshot(self) -> Snapshot:
-        made = replace(self.market.snapshot(self.reasons), breaks=self.breaks)
+        made = replace(self.market.snapshot(self.reasons), breaks=self.breaks, left_out=self.left_out)
         return made if self.connections is None else replace(made, feeds=self.connections)
 
     def check(self, seconds: float = 0.1) -> pricer.Decision:
@@ -209,6 +210,18 @@ def test_numbers_without_a_feed_are_judged_at_once() -> None:
     bench = Bench(fresh=True)
     bench.feeds()
     assert bench.check().allowed
+
+
+def test_a_number_that_was_not_subscribed_to_is_told_as_such() -> None:
+    bench, unguarded = Bench(), Bench(max_jump={"delta": 0.1})
+    bench.left_out = unguarded.left_out = frozenset({"iv", "bid"})
+    decision = bench.check()
+    assert decision.reasons == (Refusal.UNKNOWN,)
+    assert decision.detail == "iv, which this gate needs, is not subscribed: connect(columns=...) has no 'iv'"
+    assert bench.gate.check(bench.snapshot()[bench.name]).reasons == (Refusal.UNKNOWN,)
+    assert unguarded.check().allowed
+    bench.left_out = frozenset()
+    assert bench.check().allowed, "nothing was wrong with the numbers"
 
 
 def test_a_feed_of_another_venue_shuts_no_gate() -> None:

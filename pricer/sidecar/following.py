@@ -84,7 +84,7 @@ class Follower:
         self._decode: Decode = decode_json
         self._heard = ServerClock(clock)  # on this connection, whoever it is to
         self._clock = self._heard  # of the session that the state is of
-        self.replica = Replica()
+        self.replica = Replica(subscription.get("columns"))
         self._requests: list[dict[str, Any]] = []
         self._gap_to: int | None = None
         self._waiting_since_ns: int | None = None  # for what brings us in sync

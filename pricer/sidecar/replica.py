@@ -5,7 +5,7 @@ The rules of the stream are `pricer.sidecar.following`'s; here a message is take
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,9 +36,13 @@ Kind = TypeVar("Kind", bound=np.generic)
 
 
 class Replica:
-    """One chain. Arrays are replaced, never changed: earlier snapshots stay as they were."""
+    """One chain. Arrays are replaced, never changed: earlier snapshots stay as they were.
 
-    def __init__(self) -> None:
+    `columns` are those that were asked for; None is all.
+    """
+
+    def __init__(self, columns: Sequence[str] | None = None) -> None:
+        self._left_out = frozenset() if columns is None else frozenset(FIELD_INDEX).difference(columns)
         self._table = Table()
         self._moment: Moment | None = None
         self._definitions: tuple[SliceDefinition, ...] = ()
@@ -93,6 +97,7 @@ class Replica:
             reasons=reasons_from(moment.reasons),
             convention=self._convention,
             breaks=breaks,
+            left_out=self._left_out,
         )
 
     def _blocks(self, moment: Moment, computed: Instant, against: Reason) -> Iterable[SliceBlock]:

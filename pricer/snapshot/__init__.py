@@ -19,6 +19,7 @@ from pricer.snapshot.fields import (
     STATUS_PAIRS,
     VALUE_FIELDS,
     VENUE_FIELDS,
+    not_subscribed,
 )
 from pricer.snapshot.health import AccountView, FeedHealth, VenueHealth
 from pricer.snapshot.row import OK_ONLY, Row
@@ -48,4 +49,5 @@ __all__ = [
     "Snapshot",
     "UnderlyingValue",
     "VenueHealth",
+    "not_subscribed",
 ]

@@ -45,3 +45,8 @@ def check_field(name: str) -> None:
     """An unknown field is an AttributeError."""
     if name not in FIELD_INDEX:
         raise AttributeError(f"no field {name!r}; the fields are {', '.join(VALUE_FIELDS)}")
+
+
+def not_subscribed(name: str) -> str:
+    """What is said of a field that a client of a sidecar left out."""
+    return f"not subscribed: connect(columns=...) has no {name!r}"

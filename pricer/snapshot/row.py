@@ -11,7 +11,7 @@ import numpy as np
 from pricer.conventions import NO_REASON, NO_TIME, Reason, Status
 from pricer.errors import NotTradable
 from pricer.snapshot.block import SliceBlock
-from pricer.snapshot.fields import FIELD_INDEX, QUOTE_IV_FIELDS, ROW_PAIR, VENUE_FIELDS, check_field
+from pricer.snapshot.fields import FIELD_INDEX, QUOTE_IV_FIELDS, ROW_PAIR, VENUE_FIELDS, check_field, not_subscribed
 
 if TYPE_CHECKING:
     from pricer.snapshot.snapshot import Snapshot
@@ -53,11 +53,17 @@ class Row:
     @property
     def status(self) -> Status:
         """The status of `iv`, `theo` and the Greeks, by the clock of the reader."""
-        return self.status_of("iv")[0]
+        return self._of_model[0]
 
     @property
     def reasons(self) -> Reason:
-        return self.status_of("iv")[1]
+        return self._of_model[1]
+
+    @property
+    def _of_model(self) -> tuple[Status, Reason]:
+        """As of `iv`, also where that itself was left out: its status comes along with whatever was asked for."""
+        absent = "iv" not in self.snapshot.left_out and self._is_absent("iv")
+        return self._rated("iv", absent)
 
     @property
     def valid_until_ns(self) -> int:
@@ -65,10 +71,20 @@ class Row:
         return self.block.model_valid_until_ns
 
     def status_of(self, name: str) -> tuple[Status, Reason]:
-        """Status and reasons of one field, now. An unknown field is an AttributeError."""
+        """Status and reasons of one field, now. An unknown field is an AttributeError.
+
+        One that was not subscribed to (`snapshot.left_out`) is INVALID, without a reason of its own.
+        """
         check_field(name)
+        if name in self.snapshot.left_out:
+            return Status.INVALID, self.snapshot.reasons
+        return self._rated(name, self._is_absent(name))
+
+    def _is_absent(self, name: str) -> bool:
+        return bool(np.isnan(self.block.values[FIELD_INDEX[name], self.index]))
+
+    def _rated(self, name: str, absent: bool) -> tuple[Status, Reason]:
         pair = QUOTE_IV_FIELDS.index(name) if name in QUOTE_IV_FIELDS else ROW_PAIR
-        absent = np.isnan(self.block.values[FIELD_INDEX[name], self.index])
         if name in VENUE_FIELDS:
             # What the venue said is a fact; it is either there and fresh, or not.
             status, reasons = (Status.INVALID, Reason.NO_QUOTE) if absent else (Status.OK, NO_REASON)
@@ -109,7 +125,8 @@ class Row:
         value = self.get(name)
         if value is None:
             status, reasons = self.status_of(name)
-            raise NotTradable(f"{name} of {self.name}", status, reasons, self.age_ns(name))
+            why = not_subscribed(name) if name in self.snapshot.left_out else ""
+            raise NotTradable(f"{name} of {self.name}", status, reasons, self.age_ns(name), why)
         return value
 
     def __repr__(self) -> str:

@@ -66,6 +66,8 @@ class Snapshot:
     # Of a sidecar's client: rises where what came before does not lead up to this without doubt, as after a gap, a
     # reconnection or a restart of the sidecar. `pricer.HedgeGate` waits after each.
     breaks: int = 0
+    # Of a sidecar's client: the fields that `connect(columns=...)` left out: nothing is known of them.
+    left_out: frozenset[str] = frozenset()
 
     @property
     def computed_ns(self) -> int:

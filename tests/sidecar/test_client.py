@@ -179,8 +179,13 @@ async def test_a_bot_in_a_plain_thread_reads_the_same_and_leaves_no_thread(sourc
     def bot(url: str) -> tuple[float, pricer.Snapshot | None]:
         with connect_sync(url, columns=["delta"]) as chain:
             state = next(iter(chain))
-            with pytest.raises(NotTradable, match="gamma"):
-                _ = state[name].gamma  # was not asked for
+            row = state[name]
+            for field in ("gamma", "iv", "bid", "mid_iv"):
+                with pytest.raises(NotTradable, match=rf"{field} of {name} is not subscribed.* has no '{field}'$"):
+                    getattr(row, field)
+                assert row.get(field, allow=set(Status)) is None
+                assert row.status_of(field) == (Status.INVALID, state.reasons)
+            assert (row.status, row.reasons) == row.status_of("delta") == (Status.OK, state.reasons)
             return state[name].delta, chain.get(0.01)
 
     async with running(source) as address:
