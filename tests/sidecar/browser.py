@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
+SLOW = 60_000  # a machine that is busy otherwise is late, not wrong
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -66,6 +67,7 @@ async def opened(browser: Browser, address: str, **options: Any) -> AsyncIterato
     """The address in a browser without any memory; it complains about nothing and asks nobody else."""
     settings = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "no-preference"} | options
     context = await browser.new_context(**settings)
+    context.set_default_timeout(SLOW)
     watched = await watch(context)
     await watched.page.goto(address)
     yield watched

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from pricer.sidecar.docs_page import docs_page
 from pricer.sidecar.protocol import CODES, Subscribe
+from tests.sidecar.browser import CHROMIUM, SLOW
 from tests.sidecar.fitted import Fitted
 from tests.sidecar.serving import running
 from tests.sidecar.snapshots import Source
 
-CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
@@ -64,9 +63,10 @@ async def test_a_form_sends_and_shows_the_answer_to_the_last_digit() -> None:
         page = await browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
+        page.set_default_timeout(SLOW)
         await page.goto(address + "docs")
         schema = page.locator("form[data-path^='/schemas/'] input[name=name]")
-        playwright.expect.set_options(timeout=60_000)  # a machine that is busy otherwise is late, not wrong
+        playwright.expect.set_options(timeout=SLOW)
         await playwright.expect(schema).to_have_value("chain-snapshot.json")
         article = page.locator("#instrument article").first
         await playwright.expect(article.locator("input[name=name]")).not_to_have_value("")

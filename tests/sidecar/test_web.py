@@ -24,7 +24,7 @@ from pricer.streaming import LiveStream
 from tests.data import CHECKOUT
 from tests.embedded_market import embedded_market
 from tests.free_port import free_port
-from tests.sidecar.browser import CHROMIUM, Watched, chromium, opened
+from tests.sidecar.browser import CHROMIUM, SLOW, Watched, chromium, opened
 from tests.sidecar.secured import Ring, secured
 from tests.sidecar.serving import running
 from tests.sidecar.snapshots import Market, Source
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 expect = playwright.expect
-SLOW = 60_000  # a machine that is busy otherwise is late, not wrong
 expect.set_options(timeout=SLOW)
 
 # The market, the pricer, the sidecar and the browser are started once, and share the loop of this module.
@@ -189,7 +188,6 @@ async def test_the_keyboard_leads_to_an_instrument_and_back(browser: Browser, si
         await expect(page.locator(".figures dd").first).to_have_text(re.compile(r"^−0\.\d{4}$"))  # a put's delta
         panels = ["Price and volatility", "Greeks", "Book", "Trades", "The last hour", "Explanation"]
         await expect(page.locator(".panel h2 span:first-child")).to_have_text(panels)
-        watched.complaints.clear()  # what this sidecar does not offer is a 404, which Chromium puts on the console
         await page.keyboard.press("Backspace")
         await expect(page.locator(".line.atm")).to_be_visible()
         await page.keyboard.press("?")
@@ -198,7 +196,10 @@ async def test_the_keyboard_leads_to_an_instrument_and_back(browser: Browser, si
         await expect(page.locator("#keys")).to_be_hidden()
         await page.keyboard.press("6")
         await expect(page.locator("#pages [aria-current]")).to_have_text("Health")
-        await expect(page.locator(".panel", has_text="Readiness")).to_contain_text("Ready")
+        await expect(page.locator(".panel", has_text="Readiness")).to_contain_text("Ready:")
+        # Chromium's console has what this sidecar does not offer, 404, and that it was not ready for a moment, 503.
+        assert all(re.search("status of (404|503)", text) for text in watched.complaints)
+        watched.complaints.clear()
 
 
 async def test_it_reconnects_after_a_restart_and_shows_staleness_meanwhile(browser: Browser, sidecar: Sidecar) -> None:
