@@ -34,7 +34,7 @@ async def follow(url: str, underlying: str, seconds: float) -> None:
             row = min(calls, key=lambda row: (row.expiry_ns, abs(row.delta - 0.5)))
             age_ms = (row.age_ns("delta") or 0) / 1e6
             print(
-                f"version {snapshot.version:>5}  {row.name:<24} delta {row.delta:.4f}  iv {row.iv:.2%}  {age_ms:.0f} ms old"
+                f"version {snapshot.version:>5} {row.name:<24} delta {row.delta:.4f} iv {row.iv:.2%} {age_ms:.0f} ms old"
             )
     print(f"checksums compared: {chain.verified}, states skipped: {chain.dropped}")
     print("gaps, resubscriptions, reconnections:", dict(chain.stats) or "none")
