@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, Valid
 
 from pricer.config import ServerSection
 from pricer.sidecar.messages import Head, Message
+from pricer.sidecar.wording import fault_told, path_of, value_shown
 
 if TYPE_CHECKING:
     from pricer.sidecar.encodings import Encoding
@@ -233,7 +234,7 @@ def parse(data: str | bytes, max_bytes: int, encoding: Encoding | None = None) -
     try:
         request = _REQUESTS.validate_python(message)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False, include_input=False)[0], message).to(message.items()) from None
+        raise _refusal(error.errors(include_url=False)[0], message).to(message.items()) from None
     whole = isinstance(request, Ping | Auth) or request.underlying or request.channel in WITHOUT_UNDERLYING
     if not whole:
         raise Refused("bad_request", "underlying: field required").to(message.items())
@@ -282,18 +283,17 @@ def _from_binary(payload: bytes, encoding: Encoding | None) -> dict[str, Any]:
 
 
 def _refusal(fault: Any, message: dict[str, Any]) -> Refused:
-    path = ".".join(str(part) for part in fault["loc"][1:])
+    path = path_of(fault["loc"])
     if fault["type"].startswith("union_tag"):
-        return Refused("unknown_op", f"op is {_shown(message.get('op'))}; there are {', '.join(OPS)}")
+        return Refused("unknown_op", f"op is {value_shown(message.get('op'))}; there are {', '.join(OPS)}")
     if path == "channel" and fault["type"] == "literal_error":
-        return Refused("unknown_channel", f"channel is {_shown(message['channel'])}; there is {', '.join(CHANNELS)}")
-    return Refused("bad_request", f"{path}: {fault['msg']}")
-
-
-def _shown(value: Any) -> str:
-    """A client's own value in an error message: short, and one line."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+        return Refused(
+            "unknown_channel", f"channel is {value_shown(message['channel'])}; there is {', '.join(CHANNELS)}"
+        )
+    if path.startswith("expiries."):  # of one of the two forms alone
+        what = 'should be {"first": n}, n from 1 to 1000, or a list of 1 to 64 dates'
+        return Refused("bad_request", f"expiries: {what}, not {value_shown(message['expiries'])}")
+    return Refused("bad_request", fault_told(fault))
 
 
 class StreamKey(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 import pytest
 from hypothesis import given
@@ -124,6 +126,35 @@ def test_V05_bad_messages_get_a_code(text: str, expected: str) -> None:
 def test_V05_whatever_comes_is_a_request_or_a_refusal(text: str) -> None:
     op, reply = answer(text)
     assert op in OPS or (op in CODES and len(reply) < 1200)
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ('"interval_ms":"500"', "interval_ms: should be a valid integer, not '500'"),
+        (
+            '"expiries":{"last":2}',
+            'expiries: should be {"first": n}, n from 1 to 1000, or a list of 1 to 64 dates, not an object',
+        ),
+        (
+            '"expiries":[]',
+            'expiries: should be {"first": n}, n from 1 to 1000, or a list of 1 to 64 dates, not a list of 0',
+        ),
+        ('"strikes":{"count":0}', "strikes.count: should be greater than or equal to 1, not 0"),
+    ],
+)
+def test_an_error_names_field_and_value_in_plain_words(field: str, said: str) -> None:
+    with pytest.raises(Refused) as caught:
+        parse(f"{SUBSCRIBE},{field}}}", LIMIT)
+    assert str(caught.value) == said
+
+
+def test_a_token_of_the_wrong_kind_is_not_repeated() -> None:
+    for token in ('""', "123456789", '["a secret"]', '"%s"' % ("s3cret" * 1000)):
+        with pytest.raises(Refused) as caught:
+            parse(f'{{"op":"auth","token":{token}}}', 10 * LIMIT)
+        assert str(caught.value).startswith("token: ")
+        assert not re.search("cret|1234", str(caught.value) + repr(caught.value.subject))
 
 
 def test_an_error_repeats_what_the_message_named_as_far_as_it_could_be_read() -> None:

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from pricer.expiries import parse_expiry
 from pricer.sidecar.filters import key_of
 from pricer.sidecar.protocol import Refused, StreamKey, Subscribe
-from pricer.sidecar.routes.errors import Refusal, described, refusal_of, value_shown
+from pricer.sidecar.routes.errors import Refusal, refusal_of
+from pricer.sidecar.wording import described, value_shown
 from pricer.snapshot import VALUE_FIELDS, Snapshot
 
 Venue = Annotated[str | None, Query(min_length=1, max_length=64, description="The venue; the configured one.")]
@@ -64,9 +65,13 @@ def chain_key(
     try:
         subscription = Subscribe.model_validate(message)
     except ValidationError as error:
-        raise Refusal(
-            422, described([{**fault, "loc": ("query", *fault["loc"])} for fault in error.errors()])
-        ) from None
+        faults: list[Any] = [{**fault, "loc": ("query", *fault["loc"])} for fault in error.errors()]
+        if faults[0]["loc"][1] == "expiries":
+            what = (
+                f"expiries: write first:n, n from 1 to 1000, or at most 64 dates by commas, not {value_shown(expiries)}"
+            )
+            raise Refusal(422, what) from None
+        raise Refusal(422, described(faults)) from None
     try:
         return key_of(subscription, venue, snapshot)
     except Refused as refused:
@@ -91,7 +96,8 @@ def _number(field: str, text: str, kind: type[int] | type[float]) -> float:
     try:
         return kind(text)
     except ValueError:
-        raise Refusal(422, f"{field}: {text!a} is no number") from None
+        what = "no whole number" if kind is int else "no number"
+        raise Refusal(422, f"{field}: {value_shown(text)} is {what}") from None
 
 
 def expiry_asked(text: str) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from pricer.sidecar.denied import Denied, deny
 from pricer.sidecar.protocol import Refused
+from pricer.sidecar.wording import described, value_shown
 
 # By status, where nothing more precise is known.
 CODES = {
@@ -74,8 +72,6 @@ MEANINGS = {
 STATUSES = {"unknown_underlying": 404, "unknown_venue": 404, "too_many_streams": 503}
 
 STREAM = "/v1/stream"
-# Of a client's own value, so much is repeated to it.
-SHOWN = 60
 
 
 class Problem(BaseModel):
@@ -157,43 +153,3 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _failed(request: Request, error: Exception) -> Response:
     """The error itself goes on to the server, which logs it; the client learns that it was not its fault."""
     return problem(500, "internal", "an error in this sidecar; its log says more")
-
-
-def described(faults: Sequence[Any]) -> str:
-    """The first fault in words, with field, index and value; how many more there are.
-
-    >>> described([{"loc": ("body", "contracts", 3, "strike"), "msg": "Input should be greater than 0", "input": -5}])
-    'contracts[3].strike: Input should be greater than 0, not -5'
-    """
-    first = faults[0]
-    where, shown = path_of(first["loc"]), value_shown(first.get("input"))
-    what = first["msg"].removeprefix("Value error, ")
-    value = "" if first.get("type") == "missing" or shown in what else f", not {shown}"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{where}: {what}{value}{more}"
-
-
-def path_of(where: Sequence[str | int]) -> str:
-    """A place in a request as people write it; body and query are clear from the name.
-
-    >>> path_of(("body", "contracts", 3, "strike")), path_of(("query", "points")), path_of(("body",))
-    ('contracts[3].strike', 'points', 'body')
-    """
-    out = ""
-    for part in where[1:] or where:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else str(part)
-    return out
-
-
-def value_shown(value: Any) -> str:
-    """A client's own value: short, and one line.
-
-    >>> value_shown({"instrument": "BTC"}), value_shown("x\\ny")
-    ('an object', "'x\\\\ny'")
-    """
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list | tuple):
-        return f"a list of {len(value)}"
-    text = ascii(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -123,10 +123,10 @@ BAD = [
     ([{"expiry": day(30), "strike": 5, "cp": "straddle"}], "contracts[0].cp: "),
     ([{"expiry": day(30), "strike": 5}], "contracts[0]: give instrument, or expiry, strike and cp"),
     ([{"instrument": "x", "strike": 5}], "contracts[0]: give instrument alone"),
-    ([{"instrument": "x", "junk": 5}], "contracts[0].junk: "),
-    ([], "contracts: "),
-    ([{"instrument": "x"}] * 1001, "contracts: "),
-    ("BTC", "contracts: "),
+    ([{"instrument": "x", "junk": 5}], "contracts[0].junk: there is no such field"),
+    ([], "contracts: should have at least 1 item, not 0"),
+    ([{"instrument": "x"}] * 1001, "contracts: should have at most 1000 items, not "),
+    ("BTC", "contracts: should be a list, not 'BTC'"),
 ]
 
 
