@@ -319,11 +319,12 @@ def test_a_sidecar_that_is_not_there_fails_with_its_address(volstream: Any) -> N
     assert is_one_line(outcome.err)
 
 
-def test_a_socket_that_is_not_there_is_what_the_error_names(volstream: Any) -> None:
-    outcome = volstream("watch", "--unix-socket", "/tmp/nope.sock", "--once")
+def test_a_socket_that_is_not_there_is_what_the_error_names(volstream: Any, tmp_path: Path) -> None:
+    path = tmp_path / "nope.sock"
+    outcome = volstream("watch", "--unix-socket", str(path), "--once")
     assert outcome.code == 1
     assert is_one_line(outcome.err)
-    assert "no sidecar answers at /tmp/nope.sock: " in outcome.err
+    assert f"no sidecar answers at {path}: " in outcome.err
 
 
 def test_a_taken_port_is_named_by_simulate_and_serve(volstream: Any) -> None:

@@ -54,7 +54,7 @@ async def test_I11_handshakes_that_are_refused_or_left_write_no_line(
             (head + b"Sec-WebSocket-Protocol: volstream.v9.json\r\n\r\n", 400),
             (head + b"Authorization: Bearer wrong\r\n\r\n", 401),
             (head + b"Origin: http://elsewhere.example\r\n\r\n", 403),
-            (HANDSHAKE.replace(b"/v1/stream", b"/v1/nowhere"), 403),
+            (HANDSHAKE.replace(b"/v1/stream", b"/v1/nowhere"), 404),
             (HANDSHAKE, 101),
         ):
             async with dialled(address, handshake) as raw:
