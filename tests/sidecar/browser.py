@@ -67,9 +67,11 @@ async def opened(browser: Browser, address: str, **options: Any) -> AsyncIterato
     """The address in a browser without any memory; it complains about nothing and asks nobody else."""
     settings = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "no-preference"} | options
     context = await browser.new_context(**settings)
-    context.set_default_timeout(SLOW)
-    watched = await watch(context)
-    await watched.page.goto(address)
-    yield watched
-    assert watched.strangers == []
-    await context.close()
+    try:
+        context.set_default_timeout(SLOW)
+        watched = await watch(context)
+        await watched.page.goto(address)
+        yield watched
+        assert watched.strangers == []
+    finally:
+        await context.close()  # also of a test that failed: its page would be one more client for the next
